@@ -1,0 +1,1 @@
+"""The transformations: staging, core, folds and marts as assets; the mathematics in `metrics`."""

@@ -1,0 +1,1 @@
+"""The night: settings, warehouse, Dagster definitions, publishing, command line."""

@@ -1,0 +1,1 @@
+"""What every table promises, and how the promise is checked and shown."""

@@ -1,0 +1,1 @@
+"""Connectors: one file a platform. They know dlt and the platform, nothing else of this project."""
