@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, time, timedelta
 
 import narwhals as nw
-from narwhals.typing import IntoFrameT
+from narwhals.typing import IntoLazyFrameT
 
 
 def end_of(as_of: date) -> datetime:
@@ -24,7 +24,7 @@ def cutoff(as_of: date) -> datetime:
     return end_of(as_of + timedelta(days=1))
 
 
-def visible_posts(dim_post: IntoFrameT, *, as_of: date) -> IntoFrameT:
+def visible_posts(dim_post: IntoLazyFrameT, *, as_of: date) -> IntoLazyFrameT:
     """Posts published by the end of `as_of` and seen before its cutoff; deleted ones stay (they were posted)."""
     frame = nw.from_native(dim_post)
     return frame.filter(
@@ -32,7 +32,7 @@ def visible_posts(dim_post: IntoFrameT, *, as_of: date) -> IntoFrameT:
     ).to_native()
 
 
-def visible_interactions(fct_interaction: IntoFrameT, *, as_of: date) -> IntoFrameT:
+def visible_interactions(fct_interaction: IntoLazyFrameT, *, as_of: date) -> IntoLazyFrameT:
     """Audience interactions of the time up to `as_of`, seen before its cutoff and not taken back before it.
 
     Own and site-wide rows are out. Rows of unknown time stay: whoever uses days asks `is_time_known`.
