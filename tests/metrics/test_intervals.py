@@ -1,0 +1,77 @@
+import math
+
+import narwhals as nw
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.metrics import intervals
+
+
+def _wilson(successes: list[int], n: list[int]) -> list[tuple[float | None, float | None]]:
+    low, high = intervals.wilson(pl.col("k"), pl.col("n"))
+    return pl.DataFrame({"k": successes, "n": n}).select(low.alias("low"), high.alias("high")).rows()
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_newcombe_1998_table_1_method_3(successes, n, low, high):
+    # Newcombe (1998), Statistics in Medicine 17, 857-872: score interval without continuity correction
+    assert _wilson([successes], [n])[0] == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_of_nobody_is_null():
+    assert _wilson([0], [0]) == [(None, None)]
+
+
+def test_wilson_takes_narwhals_expressions():
+    low, high = intervals.wilson(nw.col("k"), nw.col("n"))
+    frame = nw.from_native(pl.LazyFrame({"k": [8, 0], "n": [10, 0]})).select(low.alias("low"), high.alias("high"))
+    assert frame.to_native().collect().rows() == _wilson([8, 0], [10, 0])
+
+
+@given(st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_contains_the_share(pair):
+    successes, n = pair
+    [(low, high)] = _wilson([successes], [n])
+    assert 0 <= low <= successes / n <= high <= 1
+
+
+def test_mean_interval_by_hand():
+    # t(.975, 4) = 2.776445; 2.776445 * 2 / sqrt(5) = 2.483328
+    low, high = intervals.mean_interval([10.0, 1.0], [2.0, math.nan], [5, 1])
+    assert (low[0], high[0]) == pytest.approx((7.516672, 12.483328), abs=1e-6)
+    assert math.isnan(low[1])
+    assert math.isnan(high[1])
+
+
+def test_bootstrap_is_seeded_and_independent_of_blocks(monkeypatch):
+    sums = np.random.default_rng(1).normal(size=(40, 2))
+    whole = intervals.resampled_totals(sums, replicates=50)
+    monkeypatch.setattr(intervals, "_BLOCK", 120)
+    assert np.array_equal(whole, intervals.resampled_totals(sums, replicates=50))
+    assert not np.array_equal(whole, intervals.resampled_totals(sums, replicates=50, seed=1))
+
+
+def test_bootstrap_of_a_mean_agrees_with_the_normal_interval():
+    values = np.random.default_rng(2).normal(5, 2, size=400)
+    sums = np.column_stack([values, np.ones_like(values)])
+    low, high = intervals.cluster_bootstrap(lambda t: t[:, 0] / t[:, 1], sums, replicates=2000)
+    half = intervals.Z95 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
+
+
+def test_clusters_widen_the_interval():
+    values = np.repeat(np.random.default_rng(3).normal(5, 2, size=40), 10)
+    by_row = np.column_stack([values, np.ones_like(values)])
+    by_cluster = by_row.reshape(40, 10, 2).sum(axis=1)
+
+    def mean(totals):
+        return totals[:, 0] / totals[:, 1]
+
+    narrow, wide = (np.diff(intervals.cluster_bootstrap(mean, sums))[0] for sums in (by_row, by_cluster))
+    assert wide > 2 * narrow
