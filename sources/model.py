@@ -1,0 +1,238 @@
+"""What connectors share: the account they read, the tables they fill, the readings they report.
+
+Nothing here talks to a network (`sources.http` does) or knows a platform. A connector yields Arrow
+tables made by `RawTable.arrow`, so that what reaches the warehouse is what is declared here.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import pyarrow as pa
+
+STREAMS = ("posts", "inbound", "outbound", "counters")
+Status = Literal["ok", "partial", "down", "not_offered"]
+RawType = Literal["text", "bigint", "bool", "timestamp"]
+Row = dict[str, Any]
+
+_ARROW: dict[RawType, pa.DataType] = {
+    "text": pa.string(),
+    "bigint": pa.int64(),
+    "bool": pa.bool_(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+
+CONTRACT: dict[str, str] = {"tables": "evolve", "columns": "freeze", "data_type": "freeze"}
+"""dlt's schema contract of every raw table: the columns declared here, no others, no other types."""
+
+INSERT_ONLY: dict[str, str] = {"disposition": "merge", "strategy": "insert-only"}
+"""dlt's write disposition of every raw table: a known `row_hash` adds nothing, a new one is a new observation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountSource:
+    """One `[[account.source]]` of rapport.toml: where a connector reads an account.
+
+    `options` may hold secrets, so it is left out of the representation.
+    """
+
+    account_id: str
+    source: str
+    url: str
+    endpoint: str | None = None
+    allow_private: bool = False
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class SourceError(Exception):
+    """Something a user can understand went wrong while reading a source.
+
+    >>> str(SourceError("The feed is empty", "https://blog.example/feed", "Check the address in a browser."))
+    'The feed is empty: https://blog.example/feed. Check the address in a browser.'
+    """
+
+    def __init__(self, what: str, where: str, todo: str) -> None:
+        """`what` was wrong, `where`, and what `todo` about it."""
+        self.what, self.where, self.todo = what, where, todo
+        super().__init__(what, where, todo)
+
+    def __str__(self) -> str:
+        """The three parts as one message."""
+        return f"{self.what}: {self.where}. {self.todo}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawColumn:
+    """One column of a raw table, as the platform says it."""
+
+    name: str
+    doc: str
+    dtype: RawType = "text"
+    nullable: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawTable:
+    """A raw table: insert-only, one row an observation, keyed by a hash of the observation."""
+
+    name: str
+    doc: str
+    columns: tuple[RawColumn, ...]
+
+    @property
+    def hints(self) -> dict[str, dict[str, Any]]:
+        """Column hints for dlt: types, nullability, documentation, the key."""
+        return {
+            column.name: {
+                "name": column.name,
+                "data_type": column.dtype,
+                "description": column.doc,
+                "nullable": column.nullable,
+                **({"primary_key": True} if column.name == "row_hash" else {}),
+            }
+            for column in self.columns
+        }
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the table."""
+        return pa.schema([pa.field(c.name, _ARROW[c.dtype], nullable=c.nullable) for c in self.columns])
+
+    def arrow(self, rows: Iterable[Row], *, loaded_at: datetime) -> pa.Table:
+        """The rows as an Arrow table: hashed, stamped with `loaded_at`, each observation once.
+
+        Rows that say the same are one observation, in whatever order they came. A key that is no
+        column is a mistake of the connector and raises `KeyError`.
+        """
+        names = [column.name for column in self.columns]
+        known = set(names)
+        observations: dict[str, Row] = {}
+        for row in rows:
+            if unknown := row.keys() - known:
+                raise KeyError(f"{self.name} has no columns {sorted(unknown)}")
+            digest = row_hash(row)
+            observations.setdefault(digest, {**row, "row_hash": digest, "loaded_at": loaded_at})
+        values = [{name: row.get(name) for name in names} for row in observations.values()]
+        return pa.Table.from_pylist(values, schema=self.schema)
+
+
+def row_hash(row: Row) -> str:
+    """A key for what the row says: 128 bits, hexadecimal, the same whatever the order of its fields.
+
+    Absent and null fields are the same, so a column added later does not change old keys.
+
+    >>> row_hash({"a": 1, "b": None}) == row_hash({"a": 1})
+    True
+    """
+    said = {name: value for name, value in row.items() if value is not None}
+    canonical = json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+KEY = RawColumn(name="row_hash", doc="Hash of what the row says: the key of the observation.", nullable=False)
+LOADED_AT = RawColumn(
+    name="loaded_at", doc="When the observation reached the warehouse.", dtype="timestamp", nullable=False
+)
+ACCOUNT_ID = RawColumn(name="account_id", doc="The account: its name in rapport.toml.", nullable=False)
+
+READINGS = RawTable(
+    name="readings",
+    doc="Each attempt to read a stream of an account: what it covers, or why it failed.",
+    columns=(
+        ACCOUNT_ID,
+        RawColumn(name="platform", doc="The platform.", nullable=False),
+        RawColumn(name="source", doc="The connector.", nullable=False),
+        RawColumn(name="stream", doc="What was read: posts, inbound, outbound or counters.", nullable=False),
+        RawColumn(name="read_at", doc="When the reading ended.", dtype="timestamp", nullable=False),
+        RawColumn(
+            name="covers_from", doc="The reading covers from here; null where it is not complete.", dtype="timestamp"
+        ),
+        RawColumn(name="born_at", doc="When the platform says the profile was created.", dtype="timestamp"),
+        RawColumn(name="status", doc="ok, partial, down or not_offered.", nullable=False),
+        RawColumn(name="reason", doc="Why the status is not ok."),
+        KEY,
+        LOADED_AT,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What reading one stream of one place came to: a place is one feed, one domain."""
+
+    status: Status
+    covers_from: datetime | None = None
+    reason: str | None = None
+
+
+def reading(
+    *,
+    account_id: str,
+    platform: str,
+    source: str,
+    stream: str,
+    read_at: datetime,
+    status: Status,
+    covers_from: datetime | None = None,
+    born_at: datetime | None = None,
+    reason: str | None = None,
+) -> Row:
+    """One row for `READINGS`."""
+    return {
+        "account_id": account_id,
+        "platform": platform,
+        "source": source,
+        "stream": stream,
+        "read_at": read_at,
+        "covers_from": covers_from,
+        "born_at": born_at,
+        "status": status,
+        "reason": reason,
+    }
+
+
+def readings(
+    account_id: str,
+    outcomes: Mapping[str, Sequence[Outcome]],
+    *,
+    platform: str,
+    source: str,
+    read_at: datetime,
+    keeps_history: bool = False,
+) -> list[Row]:
+    """One reading per stream of an account; a stream without outcomes is `not_offered`.
+
+    An account may have several places on a platform (two feeds): the stream is as complete as the
+    least complete of them. `ok` needs all of them; it covers from the latest of their starts, since
+    before that one of them is unknown - or from the earliest where the platform `keeps_history`, so
+    that before its start a place had nothing. All failed is `down`, anything between is `partial`.
+    """
+    return [
+        reading(
+            account_id=account_id,
+            platform=platform,
+            source=source,
+            stream=stream,
+            read_at=read_at,
+            status=combined.status,
+            covers_from=combined.covers_from,
+            reason=combined.reason,
+        )
+        for stream in STREAMS
+        for combined in [_combined(outcomes.get(stream, ()), platform, min if keeps_history else max)]
+    ]
+
+
+def _combined(outcomes: Sequence[Outcome], platform: str, start: Callable[..., datetime | None]) -> Outcome:
+    if not outcomes:
+        return Outcome(status="not_offered", reason=f"{platform} does not offer it")
+    failed = [outcome for outcome in outcomes if outcome.status != "ok"]
+    if not failed:
+        starts = [outcome.covers_from for outcome in outcomes if outcome.covers_from is not None]
+        return Outcome(status="ok", covers_from=start(starts, default=None))
+    reason = " ".join(dict.fromkeys(outcome.reason for outcome in failed if outcome.reason))
+    all_down = all(outcome.status == "down" for outcome in outcomes)
+    return Outcome(status="down" if all_down else "partial", reason=reason)
