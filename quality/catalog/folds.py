@@ -56,8 +56,9 @@ fold_post_value = Table(
     columns=(
         c.post_id, c.account_id, c.identity_id,
         c.count("interactions", "Inbound interactions within 7 days of publishing.").derived(*_KIND, "fct_interaction.active_at"),
-        c.count("replies", "Replies, mentions and quotes (conversation).").derived(*_KIND),
-        c.count("quotes", "Quotes among the replies.").derived(*_KIND),
+        c.count("replies", "Replies.").derived(*_KIND),
+        c.count("mentions", "Mentions.").derived(*_KIND),
+        c.count("quotes", "Quotes.").derived(*_KIND),
         c.count("reposts", "Reposts (amplification).").derived(*_KIND),
         c.count("bookmarks", "Bookmarks.").derived(*_KIND),
         c.count("likes", "Likes (applause).").derived(*_KIND),
@@ -69,7 +70,7 @@ fold_post_value = Table(
         Rule(
             name="parts_within_whole",
             doc="The kinds of a post's interactions are no more than all of them.",
-            violations="select * from {table} where replies + reposts + bookmarks + likes > interactions",
+            violations="select * from {table} where replies + mentions + quotes + reposts + bookmarks + likes > interactions",
         ),
     ),
 )  # fmt: skip

@@ -84,12 +84,13 @@ mart_post_value = Table(
         _per_post(c.count("interactions_7d", "Inbound interactions within 7 days (I7).", nullable=True)),
         c.text("interactions_7d_note", "Why the post's measures are null.", nullable=True).derived(*_SPANS),
         _per_post(c.count("people_7d", "Distinct persons among them.", unit="people", nullable=True)),
-        _per_post(c.count("replies_7d", "Replies, mentions and quotes.", nullable=True)),
+        _per_post(c.count("replies_7d", "Replies.", nullable=True)),
         _per_post(c.count("reposts_7d", "Reposts.", nullable=True)),
         _per_post(c.count("likes_7d", "Likes.", nullable=True)),
         _per_post(_value_7d), *(_per_post(x) for x in c.interval(_value_7d)),
         c.real("value_z", "Robust z-score of ln(1 + I7) against the previous 30 settled posts.", unit="z").derived("fold_post_value.interactions"),
-        c.count("conversation_7d", "Conversation: replies, mentions and quotes.", nullable=True).derived("fold_post_value.replies"),
+        c.count("conversation_7d", "Conversation: replies, mentions and quotes.", nullable=True)
+        .derived("fold_post_value.replies", "fold_post_value.mentions", "fold_post_value.quotes"),
         c.count("amplification_7d", "Amplification: reposts.", nullable=True).derived("fold_post_value.reposts"),
         c.count("applause_7d", "Applause: likes.", nullable=True).derived("fold_post_value.likes"),
         c.real("engagement_rate_by_followers", "I7 divided by the followers on the day of publishing.", unit="rate", low=0)

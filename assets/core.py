@@ -1,0 +1,109 @@
+"""Core: the sources' staging tables united, people and posts resolved, coverage known.
+
+Wrappers only: the steps are in `assets.resolve` and `assets.ledger`. A new platform changes
+nothing here.
+"""
+
+import polars as pl
+
+from assets import ledger, resolve
+from assets.table import table_asset
+from quality.catalog.columns import COMPOSED
+from quality.catalog.model import empty
+from quality.catalog.tables import TABLES
+
+
+@table_asset
+def dim_account(readings: pl.LazyFrame, settings) -> pl.LazyFrame:  # noqa: ANN001 - orchestration's, not ours to name
+    """Configured accounts, and accounts that only an activity file named."""
+    configured = pl.LazyFrame(
+        [(a.name, a.name, a.timezone, a.promise_days, a.is_own) for a in settings.accounts],
+        schema={"account_id": pl.String, "name": pl.String, "timezone": pl.String, "promise_days": pl.Float64, "is_own": pl.Boolean},
+        orient="row",
+    )
+    found = readings.select("account_id").unique().join(configured, on="account_id", how="anti")
+    default = found.with_columns(
+        name=pl.col("account_id"), timezone=pl.lit("UTC"), promise_days=pl.lit(7.0), is_own=pl.lit(value=True)
+    )
+    return pl.concat([configured, default])
+
+
+@table_asset
+def dim_profile(profiles: pl.LazyFrame) -> pl.LazyFrame:
+    """Profiles of all sources."""
+    return profiles
+
+
+@table_asset
+def identity_name(interactions: pl.LazyFrame, settings) -> pl.LazyFrame:  # noqa: ANN001
+    """The names behind the pseudonyms: the newest name each platform gave."""
+    newest = (
+        interactions.sort("observed_at", "interaction")
+        .group_by("platform", "person")
+        .agg(pl.col("person_name", "person_url").drop_nulls().last())
+    )
+    ids = resolve.identities(interactions, key=settings.identity_key())
+    return ids.join(newest, on=["platform", "person"]).select(TABLES["identity_name"].column_names)
+
+
+@table_asset
+def dim_identity(identity_name: pl.LazyFrame, interactions: pl.LazyFrame, settings) -> pl.LazyFrame:  # noqa: ANN001
+    """Identities, their persons, and whether they are configured as bots."""
+    first = interactions.group_by("platform", "person").agg(
+        first_seen_at=pl.coalesce("occurred_at", "observed_at").min()
+    )
+    bots = pl.concat_str("platform", "person", separator=":").is_in(settings.bots)
+    return (
+        resolve.persons(identity_name, same_person=settings.same_person)
+        .join(first, on=["platform", "person"])
+        .with_columns(is_bot=bots)
+        .select(TABLES["dim_identity"].column_names)
+    )
+
+
+@table_asset
+def dim_post(posts: pl.LazyFrame) -> pl.LazyFrame:
+    """Own posts of all sources."""
+    return posts.with_columns(
+        post_id=resolve.published_id(pl.col("account_id"), pl.col("platform"), pl.col("post"))
+    ).select(TABLES["dim_post"].column_names)
+
+
+@table_asset
+def fct_interaction(
+    interactions: pl.LazyFrame,
+    dim_post: pl.LazyFrame,
+    dim_profile: pl.LazyFrame,
+    identity_name: pl.LazyFrame,
+    settings,  # noqa: ANN001
+) -> pl.LazyFrame:
+    """Interactions of all sources, with their people and posts."""
+    own = resolve.own_names([(a.name, a.own) for a in settings.accounts], dim_profile)
+    ids = interactions.select("account_id", "platform", in_reply_to="interaction").with_columns(is_known=pl.lit(value=True))
+    published = resolve.published_id(pl.col("account_id"), pl.col("platform"), pl.col("interaction"))
+    answered = resolve.published_id(pl.col("account_id"), pl.col("platform"), pl.col("in_reply_to"))
+    rows = resolve.with_post(resolve.is_own(own, interactions), dim_post)
+    return (
+        rows.join(identity_name.select("platform", "person", "identity_id"), on=["platform", "person"])
+        .join(ids, on=["account_id", "platform", "in_reply_to"], how="left")
+        .with_columns(
+            interaction_id=published,
+            in_reply_to_id=pl.when("is_known").then(answered),
+            is_composed=pl.col("kind").is_in(COMPOSED),
+            active_at=pl.coalesce("occurred_at", "observed_at"),
+            is_audience=~(pl.col("is_own_row") | pl.col("is_site_wide")),
+        )
+        .select(TABLES["fct_interaction"].column_names)
+    )
+
+
+@table_asset
+def fct_counter() -> pl.LazyFrame:
+    """Observations of public counters: none of the present sources shows any."""
+    return empty(TABLES["fct_counter"]).lazy()
+
+
+@table_asset
+def fct_collection_span(readings: pl.LazyFrame) -> pl.LazyFrame:
+    """The coverage ledger."""
+    return ledger.spans(readings).select(TABLES["fct_collection_span"].column_names)

@@ -1,0 +1,158 @@
+"""The folds: what passed between a person and an account on a day, and what each gave a post.
+
+The only steps that read single interactions. Sums are of integers (weights in thousandths), so
+that the result does not depend on the order in which an engine adds.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+
+import narwhals as nw
+from narwhals.typing import IntoLazyFrameT
+
+from assets.metrics.visible import cutoff, end_of, visible_interactions, visible_posts
+
+_DAY_US = 86_400_000_000
+LIKE_BAND = (0.0, 0.3)
+"""What a like is worth at least and at most: the band around `value`."""
+
+
+def _is(condition: nw.Expr) -> nw.Expr:
+    """1 where the condition holds, else 0: a sum of booleans is not portable."""
+    return nw.when(condition).then(nw.lit(1)).otherwise(nw.lit(0))
+
+
+def _weight(weights: Mapping[str, float]) -> nw.Expr:
+    """The weight of the row's kind in thousandths."""
+    expression = nw.lit(0)
+    for kind in sorted(weights):
+        expression = nw.when(nw.col("kind") == nw.lit(kind)).then(nw.lit(round(1000 * weights[kind]))).otherwise(expression)
+    return expression
+
+
+def _sums(*names: str) -> list[nw.Expr]:
+    return [nw.col(name).sum().cast(nw.Int64).alias(name) for name in names]
+
+
+def relationship_day(
+    fct_interaction: IntoLazyFrameT, *, weights: Mapping[str, float], as_of: date
+) -> IntoLazyFrameT:
+    """What passed between each person and account on each day: `fold_relationship_day`.
+
+    `fct_interaction` as in the catalogue; `weights` by kind. Rows of unknown time stand on the day
+    they were first seen, in the `_untimed` columns only. A follow taken back before the cutoff
+    counts nowhere, but marks its day `is_ended`.
+    """
+    timed, inbound, composed = nw.col("is_time_known"), nw.col("direction") == nw.lit("inbound"), nw.col("is_composed")
+    counts = {
+        "inbound": timed & inbound,
+        "inbound_active": timed & inbound & (nw.col("kind") != nw.lit("follow")),
+        "inbound_composed": timed & inbound & composed,
+        "outbound": timed & ~inbound,
+        "outbound_composed": timed & ~inbound & composed,
+        "inbound_untimed": ~timed & inbound,
+        "inbound_composed_untimed": ~timed & inbound & composed,
+        "outbound_composed_untimed": ~timed & ~inbound & composed,
+    }
+    active = timed & inbound & (nw.col("kind") != nw.lit("follow"))
+    keys = ["account_id", "platform", "identity_id"]
+    used = [*keys, "kind", "direction", "is_composed", "is_time_known", "active_at"]
+    visible = nw.from_native(visible_interactions(fct_interaction, as_of=as_of)).select(*used).with_columns(ended=nw.lit(0))
+    rows = nw.concat([visible, _ended_follows(fct_interaction, as_of=as_of).select(*used, "ended")])
+    is_real = nw.col("ended") == nw.lit(0)
+    return (
+        rows.with_columns(
+            _weight(weights).alias("weight"),
+            nw.col("active_at").dt.date().alias("date"),
+            nw.when(active & is_real).then(nw.col("active_at")).alias("contact_at"),
+            *(_is(condition & is_real).alias(name) for name, condition in counts.items()),
+        )
+        .with_columns(
+            (nw.col("weight") * nw.col("inbound")).alias("value"),
+            (nw.col("weight") * (nw.col("inbound") + nw.col("outbound"))).alias("strength"),
+        )
+        .group_by(*keys, "date")
+        .agg(
+            *_sums(*counts, "value", "strength"),
+            nw.col("contact_at").min().alias("first_at"),
+            nw.col("contact_at").max().alias("last_at"),
+            nw.col("ended").max().alias("ended"),
+        )
+        .select(
+            *keys,
+            "date",
+            *counts,
+            (nw.col("value") / nw.lit(1000.0)).alias("value"),
+            (nw.col("strength") / nw.lit(1000.0)).alias("strength"),
+            "first_at",
+            "last_at",
+            (nw.col("ended") > nw.lit(0)).alias("is_ended"),
+        )
+        .to_native()
+    )
+
+
+def _ended_follows(fct_interaction: IntoLazyFrameT, *, as_of: date) -> nw.LazyFrame:
+    """Follows taken back by the end of `as_of`, standing on the moment they were taken back."""
+    return (
+        nw.from_native(fct_interaction)
+        .filter(
+            nw.col("is_audience"),
+            nw.col("kind") == nw.lit("follow"),
+            nw.col("direction") == nw.lit("inbound"),
+            nw.col("observed_at") < nw.lit(cutoff(as_of)),
+            nw.col("retracted_at") < nw.lit(end_of(as_of)),
+        )
+        .with_columns(nw.col("retracted_at").alias("active_at"), nw.lit(1).alias("ended"))
+    )
+
+
+def post_value(
+    fct_interaction: IntoLazyFrameT, dim_post: IntoLazyFrameT, *, weights: Mapping[str, float], as_of: date
+) -> IntoLazyFrameT:
+    """What each person gave each post in the 7 days after publishing: `fold_post_value`.
+
+    Inbound interactions on the post with `active_at` in the window. Those of unknown time count
+    where they were first seen by the reading that closes the window, at an age of at most 9 days.
+    """
+    posts = nw.from_native(visible_posts(dim_post, as_of=as_of)).select(
+        "post_id", nw.col("published_at").dt.timestamp("us").alias("published_us")
+    )
+    age = nw.col("active_us") - nw.col("published_us")
+    within = (
+        nw.when(nw.col("is_time_known"))
+        .then(nw.lit(7 * _DAY_US))
+        .otherwise(nw.lit(9 * _DAY_US))
+    )
+    kinds = {
+        "replies": nw.col("kind") == nw.lit("reply"),
+        "mentions": nw.col("kind") == nw.lit("mention"),
+        "quotes": nw.col("kind") == nw.lit("quote"),
+        "reposts": nw.col("kind") == nw.lit("repost"),
+        "bookmarks": nw.col("kind") == nw.lit("bookmark"),
+        "likes": nw.col("kind") == nw.lit("like"),
+    }
+    low, high = ({**weights, "like": band} for band in LIKE_BAND)
+    values = {"value": weights, "value_low": low, "value_high": high}
+    return (
+        nw.from_native(visible_interactions(fct_interaction, as_of=as_of))
+        .filter(nw.col("direction") == nw.lit("inbound"), ~nw.col("post_id").is_null())
+        .select(
+            "post_id", "account_id", "identity_id", "kind", "is_time_known",
+            nw.col("active_at").dt.timestamp("us").alias("active_us"),
+        )
+        .join(posts, on="post_id", how="inner")
+        .filter(age >= nw.lit(0), age < within)
+        .with_columns(
+            nw.lit(1).alias("interactions"),
+            *(_is(condition).alias(name) for name, condition in kinds.items()),
+            *(_weight(weight).alias(name) for name, weight in values.items()),
+        )
+        .group_by("post_id", "account_id", "identity_id")
+        .agg(*_sums("interactions", *kinds, *values))
+        .select(
+            "post_id", "account_id", "identity_id", "interactions", *kinds,
+            *((nw.col(name) / nw.lit(1000.0)).alias(name) for name in values),
+        )
+        .to_native()
+    )  # fmt: skip

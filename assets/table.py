@@ -1,0 +1,92 @@
+"""`@table_asset`: a plain function whose name and parameters are tables becomes a Dagster asset.
+
+The function's name is its table; each parameter is an upstream table (a lazy frame), a staging
+shape (`posts`: the tables of that shape of every source, one below the other), `as_of`, or
+`settings`. Everything else (layer, description, columns, lineage, partitions, types) is the
+catalogue's to say. What lives here must not know what any table means.
+"""
+
+import inspect
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from quality.catalog.model import Table
+from quality.catalog.staging import staged
+from quality.catalog.tables import TABLES
+from quality.dagster_schema import column_lineage, column_schema
+
+NIGHTS = dg.DailyPartitionsDefinition(start_date="2000-01-01")
+"""One partition a night: its key is `as_of`."""
+
+_ARGUMENTS = ("as_of", "settings")
+OWNERS = ["team:data"]
+
+
+def table_asset(function: Callable[..., pl.LazyFrame]) -> dg.AssetsDefinition:
+    """The asset for the catalogue table that the function is named after.
+
+    Raises `KeyError` where the catalogue has no such table.
+    """
+    table = TABLES[function.__name__]
+    parameters = tuple(inspect.signature(function).parameters)
+    tables = {name: _tables(name) for name in parameters if name not in _ARGUMENTS}
+    upstream = [name for names in tables.values() for name in names]
+
+    def compute(context: dg.AssetExecutionContext, **inputs: Any) -> pl.LazyFrame:
+        arguments: dict[str, Any] = {
+            name: pl.concat([inputs[table] for table in names]) for name, names in tables.items()
+        }
+        if "as_of" in parameters:
+            arguments["as_of"] = date.fromisoformat(context.partition_key)
+        if "settings" in parameters:
+            arguments["settings"] = context.resources.settings
+        return function(**arguments)
+
+    return dg.asset(
+        name=table.name,
+        description=_description(table),
+        group_name="core" if table.layer == "private" else table.layer,
+        kinds={"polars", "duckdb"},
+        owners=OWNERS,
+        tags={"layer": table.layer},
+        ins={name: dg.AssetIn(key=dg.AssetKey(name)) for name in upstream},
+        partitions_def=NIGHTS if table.follows_as_of else None,
+        io_manager_key="tables",
+        required_resource_keys={"settings"},
+        metadata={
+            **dg.TableMetadataSet(
+                column_schema=column_schema(table),
+                column_lineage=column_lineage(table, upstream),
+                table_name=table.qualified,
+            ),
+            "grain": table.grain,
+            "key": ", ".join(table.key),
+            **_code(function),
+        },
+    )(_named(compute, function))
+
+
+def _tables(parameter: str) -> tuple[str, ...]:
+    return staged(parameter) or (parameter,)
+
+
+def _description(table: Table) -> str:
+    return f"{table.doc}\n\n**Grain:** {table.grain}  \n**Key:** {', '.join(table.key)}"
+
+
+def _code(function: Callable[..., Any]) -> dict[str, Any]:
+    source, line = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
+    if source is None:
+        return {}
+    reference = dg.LocalFileCodeReference(file_path=source, line_number=line, label=function.__name__)
+    return dict(dg.CodeReferencesMetadataSet(code_references=dg.CodeReferencesMetadataValue(code_references=[reference])))
+
+
+def _named(compute: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    compute.__name__ = function.__name__
+    compute.__doc__ = function.__doc__
+    return compute

@@ -1,0 +1,181 @@
+"""The warehouse: one DuckDB file, one writing process, tables swapped whole.
+
+Writing keeps the version of the night before beside the new one (`<table>__previous`) until the
+next write, so that a failed contract can be rolled back. A night older than the newest writes its
+folds and newest-only marts to the schema `past`, which nobody reads afterwards.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from quality.catalog.model import Table, empty, enforce
+from quality.catalog.tables import TABLES
+from quality.render import comments
+
+PAST = "past"
+DAY_VIEW = """
+create or replace view core.fct_collection_day as
+select account_id, platform, stream, cast(unnest(generate_series(from_date, to_date, interval 1 day)) as date) as date, status, reason
+from core.fct_collection_span
+"""
+
+
+class WarehouseError(RuntimeError):
+    """The warehouse file cannot be used; the message says why and what to do."""
+
+
+class Warehouse:
+    """Reads and writes catalogue tables in `path`. Opens the file when first needed."""
+
+    def __init__(self, path: Path) -> None:
+        """Remember where the file is; nothing is opened yet."""
+        self.path = str(path)
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """The process's one writing connection.
+
+        Raises `WarehouseError` where another process holds the file or it is not a DuckDB file.
+        """
+        if self._connection is None:
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._connection = duckdb.connect(self.path)
+            except duckdb.IOException as error:
+                raise WarehouseError(
+                    f"{self.path} cannot be opened: {str(error).splitlines()[0]}. Another run, or a tool that holds the "
+                    "warehouse open, must end first; BI tools belong on published/rapport.duckdb."
+                ) from error
+            self._connection.execute("set timezone = 'UTC'")
+            for schema in ("staging", "core", "folds", "marts", "private", "meta"):
+                self._connection.execute(f"create schema if not exists {schema}")
+            self._connection.execute("create table if not exists meta.newest (as_of date)")
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Nothing of this process holds the file meanwhile: dlt writes, Great Expectations reads."""
+        self.close()
+        yield
+
+    def newest(self) -> date | None:
+        """The newest `as_of` that was published."""
+        row = self.connect().execute("select max(as_of) from meta.newest").fetchone()
+        return row[0] if row else None
+
+    def set_newest(self, as_of: date) -> None:
+        """Say that `as_of` was published; an older one changes nothing."""
+        newest = self.newest()
+        if newest is None or as_of > newest:
+            self.connect().execute("begin; delete from meta.newest; insert into meta.newest values (?); commit", [as_of])
+
+    def is_past(self, as_of: date | None) -> bool:
+        """Whether a newer night than `as_of` was already published."""
+        newest = self.newest()
+        return as_of is not None and newest is not None and as_of < newest
+
+    def location(self, name: str, as_of: date | str | None = None) -> tuple[str, str]:
+        """Schema and table that hold `name` for a run of `as_of`; raw tables are `raw_<source>__<table>`."""
+        if name not in TABLES:
+            schema, _, table = name.partition("__")
+            return schema, table
+        table_ = TABLES[name]
+        day = date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
+        if table_.follows_as_of and not table_.keeps_history and self.is_past(day):
+            return PAST, name
+        return table_.layer, name
+
+    def has(self, schema: str, table: str) -> bool:
+        """Whether that table exists."""
+        row = self.connect().execute(
+            "select count(*) from information_schema.tables where table_schema = ? and table_name = ?", [schema, table]
+        ).fetchone()
+        return bool(row and row[0])
+
+    def read(self, name: str, as_of: date | None = None) -> pl.LazyFrame:
+        """The table as a lazy frame; of a table that keeps history, the rows of `as_of`.
+
+        A catalogue table that was never written is an empty frame.
+        """
+        schema, table = self.location(name, as_of)
+        entry = TABLES.get(name)
+        if not self.has(schema, table):
+            if entry is None:
+                raise WarehouseError(f"{name} does not exist in {self.path}")
+            return empty(entry).lazy()
+        query = f'select * from "{schema}"."{table}"'  # noqa: S608 - names come from the catalogue
+        if entry is not None and entry.keeps_history and as_of is not None:
+            query += f" where as_of = date '{as_of}'"
+        return self.connect().sql(query).pl().lazy()
+
+    def write(self, table: Table, frame: pl.DataFrame | pl.LazyFrame, as_of: date | None = None) -> int:
+        """Replace the table (or, where it keeps history, the rows of `as_of`) and return the rows written."""
+        rows = enforce(table, frame).sort(table.key)
+        schema, name = self.location(table.name, as_of)
+        columns = ", ".join(f'"{column.name}" {column.dtype.duckdb}' for column in table.columns)
+        connection = self.connect()
+        had = self.has(schema, name)
+        connection.register("incoming_rows", rows.to_arrow())
+        try:
+            connection.execute("begin")
+            connection.execute(f'create schema if not exists "{schema}"')
+            connection.execute(f'create or replace table "{schema}"."{name}__next" ({columns})')
+            if table.keeps_history and had:
+                connection.execute(
+                    f'insert into "{schema}"."{name}__next" select * from "{schema}"."{name}" where as_of <> ?',  # noqa: S608
+                    [as_of],
+                )
+            connection.execute(f'insert into "{schema}"."{name}__next" select * from incoming_rows')  # noqa: S608
+            self._swap(schema, name, had=had)
+            for statement in comments(table) if schema == table.layer else ():
+                connection.execute(statement)
+            if table.name == "fct_collection_span":
+                connection.execute(DAY_VIEW)
+            connection.execute("commit")
+        except duckdb.Error:
+            connection.execute("rollback")
+            raise
+        finally:
+            connection.unregister("incoming_rows")
+        return rows.height
+
+    def _swap(self, schema: str, name: str, *, had: bool) -> None:
+        connection = self.connect()
+        if name == "fct_collection_span":
+            connection.execute("drop view if exists core.fct_collection_day")
+        connection.execute(f'drop table if exists "{schema}"."{name}__previous"')
+        if had:
+            connection.execute(f'alter table "{schema}"."{name}" rename to "{name}__previous"')
+        connection.execute(f'alter table "{schema}"."{name}__next" rename to "{name}"')
+
+    def previous(self, name: str) -> str | None:
+        """The table's version of the write before, as `schema.table`; null where there is none."""
+        schema, table = self.location(name)
+        return f"{schema}.{table}__previous" if self.has(schema, f"{table}__previous") else None
+
+    def roll_back(self, name: str, as_of: date | str | None = None) -> None:
+        """Put the version before back; what failed stays as `<table>__rejected`, to be looked at."""
+        schema, table = self.location(name, as_of)
+        connection = self.connect()
+        had = self.has(schema, f"{table}__previous")
+        connection.execute("begin")
+        if name == "fct_collection_span":
+            connection.execute("drop view if exists core.fct_collection_day")
+        connection.execute(f'drop table if exists "{schema}"."{table}__rejected"')
+        connection.execute(f'alter table "{schema}"."{table}" rename to "{table}__rejected"')
+        if had:
+            connection.execute(f'alter table "{schema}"."{table}__previous" rename to "{table}"')
+            if name == "fct_collection_span":
+                connection.execute(DAY_VIEW)
+        connection.execute("commit")
