@@ -94,7 +94,7 @@ def ranges(limits: Sequence[int]) -> tuple[str, ...]:
     """What the shades stand for, in words for the legend.
 
     >>> ranges((1, 2, 5))
-    ('1', '2–4', '5 or more')
+    ('1', '2 to 4', '5 or more')
     """
     texts = []
     for low, following in zip(limits, (*limits[1:], None), strict=True):
@@ -103,7 +103,7 @@ def ranges(limits: Sequence[int]) -> tuple[str, ...]:
         elif following - 1 == low:
             texts.append(f"{low}")
         else:
-            texts.append(f"{low}–{following - 1}")
+            texts.append(f"{low} to {following - 1}")
     return tuple(texts)
 
 
