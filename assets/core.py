@@ -14,11 +14,17 @@ from quality.catalog.tables import TABLES
 
 
 @table_asset
-def dim_account(readings: pl.LazyFrame, settings) -> pl.LazyFrame:  # noqa: ANN001 - orchestration's, not ours to name
+def dim_account(readings: pl.LazyFrame, settings) -> pl.LazyFrame:
     """Configured accounts, and accounts that only an activity file named."""
     configured = pl.LazyFrame(
         [(a.name, a.name, a.timezone, a.promise_days, a.is_own) for a in settings.accounts],
-        schema={"account_id": pl.String, "name": pl.String, "timezone": pl.String, "promise_days": pl.Float64, "is_own": pl.Boolean},
+        schema={
+            "account_id": pl.String,
+            "name": pl.String,
+            "timezone": pl.String,
+            "promise_days": pl.Float64,
+            "is_own": pl.Boolean,
+        },
         orient="row",
     )
     found = readings.select("account_id").unique().join(configured, on="account_id", how="anti")
@@ -35,7 +41,7 @@ def dim_profile(profiles: pl.LazyFrame) -> pl.LazyFrame:
 
 
 @table_asset
-def identity_name(interactions: pl.LazyFrame, settings) -> pl.LazyFrame:  # noqa: ANN001
+def identity_name(interactions: pl.LazyFrame, settings) -> pl.LazyFrame:
     """The names behind the pseudonyms: the newest name each platform gave."""
     newest = (
         interactions.sort("observed_at", "interaction")
@@ -47,7 +53,7 @@ def identity_name(interactions: pl.LazyFrame, settings) -> pl.LazyFrame:  # noqa
 
 
 @table_asset
-def dim_identity(identity_name: pl.LazyFrame, interactions: pl.LazyFrame, settings) -> pl.LazyFrame:  # noqa: ANN001
+def dim_identity(identity_name: pl.LazyFrame, interactions: pl.LazyFrame, settings) -> pl.LazyFrame:
     """Identities, their persons, and whether they are configured as bots."""
     first = interactions.group_by("platform", "person").agg(
         first_seen_at=pl.coalesce("occurred_at", "observed_at").min()
@@ -75,11 +81,13 @@ def fct_interaction(
     dim_post: pl.LazyFrame,
     dim_profile: pl.LazyFrame,
     identity_name: pl.LazyFrame,
-    settings,  # noqa: ANN001
+    settings,
 ) -> pl.LazyFrame:
     """Interactions of all sources, with their people and posts."""
     own = resolve.own_names([(a.name, a.own) for a in settings.accounts], dim_profile)
-    ids = interactions.select("account_id", "platform", in_reply_to="interaction").with_columns(is_known=pl.lit(value=True))
+    ids = interactions.select("account_id", "platform", in_reply_to="interaction").with_columns(
+        is_known=pl.lit(value=True)
+    )
     published = resolve.published_id(pl.col("account_id"), pl.col("platform"), pl.col("interaction"))
     answered = resolve.published_id(pl.col("account_id"), pl.col("platform"), pl.col("in_reply_to"))
     rows = resolve.with_post(resolve.is_own(own, interactions), dim_post)

@@ -80,7 +80,7 @@ class Settings:
 
     @property
     def dlt_home(self) -> Path:
-        """dlt's working folders."""
+        """Dlt's working folders."""
         return self.home / "dlt"
 
     def sources(self, source: str) -> list[AccountSource]:
@@ -159,7 +159,9 @@ def load(folder: Path | None = None) -> Settings:
     weights = dict(WEIGHTS)
     for kind, weight in content.get("weights", {}).items():
         if kind not in WEIGHTS or not isinstance(weight, int | float) or weight < 0:
-            raise SettingsError(f"{path}: [weights] {kind} = {weight!r}: expected one of {', '.join(WEIGHTS)}, at least 0.")
+            raise SettingsError(
+                f"{path}: [weights] {kind} = {weight!r}: expected one of {', '.join(WEIGHTS)}, at least 0."
+            )
         weights[kind] = float(weight)
     return Settings(
         home=folder,
@@ -181,13 +183,15 @@ def _account(path: Path, entry: Mapping[str, object]) -> Account:
     known = {"name", "timezone", "promise_days", "is_own", "own", "source"}
     name = str(entry.get("name") or "")
     if not name:
-        raise SettingsError(f"{path}: an [[account]] has no name. Add `name = \"...\"`.")
+        raise SettingsError(f'{path}: an [[account]] has no name. Add `name = "..."`.')
     _no_unknown(path, f"account {name!r}", entry, known)
     timezone = str(entry.get("timezone", "UTC"))
     try:
         ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise SettingsError(f"{path}: account {name!r}: unknown time zone {timezone!r}. Use an IANA name, such as Europe/Paris.") from error
+        raise SettingsError(
+            f"{path}: account {name!r}: unknown time zone {timezone!r}. Use an IANA name, such as Europe/Paris."
+        ) from error
     promise = entry.get("promise_days", 7)
     if not isinstance(promise, int | float) or isinstance(promise, bool) or promise <= 0:
         raise SettingsError(f"{path}: account {name!r}: promise_days = {promise!r} must be a number of days above 0.")

@@ -78,7 +78,9 @@ class Warehouse:
         """Say that `as_of` was published; an older one changes nothing."""
         newest = self.newest()
         if newest is None or as_of > newest:
-            self.connect().execute("begin; delete from meta.newest; insert into meta.newest values (?); commit", [as_of])
+            self.connect().execute(
+                "begin; delete from meta.newest; insert into meta.newest values (?); commit", [as_of]
+            )
 
     def is_past(self, as_of: date | None) -> bool:
         """Whether a newer night than `as_of` was already published."""
@@ -98,9 +100,14 @@ class Warehouse:
 
     def has(self, schema: str, table: str) -> bool:
         """Whether that table exists."""
-        row = self.connect().execute(
-            "select count(*) from information_schema.tables where table_schema = ? and table_name = ?", [schema, table]
-        ).fetchone()
+        row = (
+            self.connect()
+            .execute(
+                "select count(*) from information_schema.tables where table_schema = ? and table_name = ?",
+                [schema, table],
+            )
+            .fetchone()
+        )
         return bool(row and row[0])
 
     def read(self, name: str, as_of: date | None = None) -> pl.LazyFrame:

@@ -12,7 +12,6 @@ from narwhals.typing import IntoLazyFrameT
 
 from assets.metrics.visible import cutoff, end_of, visible_interactions, visible_posts
 
-_DAY_US = 86_400_000_000
 LIKE_BAND = (0.0, 0.3)
 """What a like is worth at least and at most: the band around `value`."""
 
@@ -26,7 +25,9 @@ def _weight(weights: Mapping[str, float]) -> nw.Expr:
     """The weight of the row's kind in thousandths."""
     expression = nw.lit(0)
     for kind in sorted(weights):
-        expression = nw.when(nw.col("kind") == nw.lit(kind)).then(nw.lit(round(1000 * weights[kind]))).otherwise(expression)
+        expression = (
+            nw.when(nw.col("kind") == nw.lit(kind)).then(nw.lit(round(1000 * weights[kind]))).otherwise(expression)
+        )
     return expression
 
 
@@ -34,9 +35,7 @@ def _sums(*names: str) -> list[nw.Expr]:
     return [nw.col(name).sum().cast(nw.Int64).alias(name) for name in names]
 
 
-def relationship_day(
-    fct_interaction: IntoLazyFrameT, *, weights: Mapping[str, float], as_of: date
-) -> IntoLazyFrameT:
+def relationship_day(fct_interaction: IntoLazyFrameT, *, weights: Mapping[str, float], as_of: date) -> IntoLazyFrameT:
     """What passed between each person and account on each day: `fold_relationship_day`.
 
     `fct_interaction` as in the catalogue; `weights` by kind. Rows of unknown time stand on the day
@@ -57,7 +56,9 @@ def relationship_day(
     active = timed & inbound & (nw.col("kind") != nw.lit("follow"))
     keys = ["account_id", "platform", "identity_id"]
     used = [*keys, "kind", "direction", "is_composed", "is_time_known", "active_at"]
-    visible = nw.from_native(visible_interactions(fct_interaction, as_of=as_of)).select(*used).with_columns(ended=nw.lit(0))
+    visible = (
+        nw.from_native(visible_interactions(fct_interaction, as_of=as_of)).select(*used).with_columns(ended=nw.lit(0))
+    )
     rows = nw.concat([visible, _ended_follows(fct_interaction, as_of=as_of).select(*used, "ended")])
     is_real = nw.col("ended") == nw.lit(0)
     return (
@@ -116,14 +117,12 @@ def post_value(
     where they were first seen by the reading that closes the window, at an age of at most 9 days.
     """
     posts = nw.from_native(visible_posts(dim_post, as_of=as_of)).select(
-        "post_id", nw.col("published_at").dt.timestamp("us").alias("published_us")
+        "post_id",
+        "published_at",
+        nw.col("published_at").dt.offset_by("7d").alias("timed_end"),
+        nw.col("published_at").dt.offset_by("9d").alias("untimed_end"),
     )
-    age = nw.col("active_us") - nw.col("published_us")
-    within = (
-        nw.when(nw.col("is_time_known"))
-        .then(nw.lit(7 * _DAY_US))
-        .otherwise(nw.lit(9 * _DAY_US))
-    )
+    end = nw.when(nw.col("is_time_known")).then(nw.col("timed_end")).otherwise(nw.col("untimed_end"))
     kinds = {
         "replies": nw.col("kind") == nw.lit("reply"),
         "mentions": nw.col("kind") == nw.lit("mention"),
@@ -138,11 +137,10 @@ def post_value(
         nw.from_native(visible_interactions(fct_interaction, as_of=as_of))
         .filter(nw.col("direction") == nw.lit("inbound"), ~nw.col("post_id").is_null())
         .select(
-            "post_id", "account_id", "identity_id", "kind", "is_time_known",
-            nw.col("active_at").dt.timestamp("us").alias("active_us"),
+            "post_id", "account_id", "identity_id", "kind", "is_time_known", "active_at"
         )
         .join(posts, on="post_id", how="inner")
-        .filter(age >= nw.lit(0), age < within)
+        .filter(nw.col("active_at") >= nw.col("published_at"), nw.col("active_at") < end)
         .with_columns(
             nw.lit(1).alias("interactions"),
             *(_is(condition).alias(name) for name, condition in kinds.items()),

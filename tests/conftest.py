@@ -1,0 +1,32 @@
+"""What all tests share: reproducible property tests, the place of the real data, no telemetry."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("reproducible", deadline=None, derandomize=True, max_examples=40)
+settings.load_profile("reproducible")
+
+for name in ("DAGSTER_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+    os.environ[name] = "true"
+for name in ("DLT_TELEMETRY", "RUNTIME__DLTHUB_TELEMETRY", "GX_ANALYTICS_ENABLED"):
+    os.environ[name] = "false"
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first; those that need the real data are skipped, with the reason, where it is not there."""
+    missing = pytest.mark.skip(reason="the real data sets (../shared/data) are not beside this checkout")
+    for item in items:
+        if item.get_closest_marker("shared") and not (SHARED / "data").is_dir():
+            item.add_marker(missing)
+    items.sort(key=lambda item: ("slow" in item.keywords, "shared" in item.keywords))
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real data sets."""
+    return SHARED / "data"
