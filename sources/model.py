@@ -101,22 +101,31 @@ class RawTable:
         """The Arrow schema of the table."""
         return pa.schema([pa.field(c.name, _ARROW[c.dtype], nullable=c.nullable) for c in self.columns])
 
-    def arrow(self, rows: Iterable[Row], *, loaded_at: datetime) -> pa.Table:
+    def arrow(self, rows: Iterable[Row], *, loaded_at: datetime, seen: set[str] | None = None) -> pa.Table:
         """The rows as an Arrow table: hashed, stamped with `loaded_at`, each observation once.
 
-        Rows that say the same are one observation, in whatever order they came. A key that is no
-        column is a mistake of the connector and raises `KeyError`.
+        Rows that say the same are one observation, in whatever order they came; `seen` remembers
+        them from one page to the next. A key that is no column is a mistake of the connector and
+        raises `KeyError`.
         """
+        seen = set() if seen is None else seen
         names = [column.name for column in self.columns]
         known = set(names)
-        observations: dict[str, Row] = {}
+        observations: list[Row] = []
         for row in rows:
             if unknown := row.keys() - known:
                 raise KeyError(f"{self.name} has no columns {sorted(unknown)}")
             digest = row_hash(row)
-            observations.setdefault(digest, {**row, "row_hash": digest, "loaded_at": loaded_at})
-        values = [{name: row.get(name) for name in names} for row in observations.values()]
+            if digest not in seen:
+                seen.add(digest)
+                observations.append({**row, "row_hash": digest, "loaded_at": loaded_at})
+        values = [{name: _clean(row.get(name)) for name in names} for row in observations]
         return pa.Table.from_pylist(values, schema=self.schema)
+
+
+def _clean(value: object) -> object:
+    """Half a surrogate pair (JSON can spell one) is no text that a table can hold."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value
 
 
 def row_hash(row: Row) -> str:

@@ -1,0 +1,237 @@
+"""Webmentions of a site, from webmention.io or a server that speaks its API (`mentions.jf2`).
+
+What webmention.io knows is complete from the first mention it received, and it only grows: each
+reading asks for what came since the last complete one. Private webmentions (`wm-private`) are
+kept and marked: they were sent to this account. Of what other people wrote only the metadata is
+stored, unless `store_text`. The token never leaves the request.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import dlt
+from dlt.extract.source import DltSource
+
+from sources.batches import Batch, batch_source
+from sources.http import DEFAULT_LIMITS, Client, Limits, mask
+from sources.model import (
+    ACCOUNT_ID,
+    KEY,
+    LOADED_AT,
+    READINGS,
+    AccountSource,
+    Outcome,
+    RawColumn,
+    RawTable,
+    Row,
+    SourceError,
+    readings,
+)
+from sources.timestamps import parse_time
+
+NAME = PLATFORM = "webmention"
+SERVICE = "https://webmention.io"
+PER_PAGE = 500
+
+MENTIONS = RawTable(
+    name="mentions",
+    doc="Webmentions as the server gives them, one row per observation.",
+    columns=(
+        ACCOUNT_ID,
+        RawColumn(name="wm_id", doc="The server's number of the webmention.", dtype="bigint"),
+        RawColumn(name="wm_received", doc="When the server received it."),
+        RawColumn(name="wm_source", doc="The page that mentions."),
+        RawColumn(name="wm_target", doc="The page that is mentioned."),
+        RawColumn(name="wm_property", doc="How it mentions: in-reply-to, like-of, repost-of, ..."),
+        RawColumn(name="wm_private", doc="It was sent as a private webmention.", dtype="bool"),
+        RawColumn(name="published", doc="When the mentioning page says it was published."),
+        RawColumn(name="url", doc="Address of the mentioning post."),
+        RawColumn(name="author_name", doc="Name of the author."),
+        RawColumn(name="author_url", doc="Address of the author: who the person is."),
+        RawColumn(name="author_photo", doc="Address of the author's picture."),
+        RawColumn(name="content_text", doc="What was written; null unless texts of others are stored."),
+        RawColumn(name="extra", doc="Fields that are not named here, as JSON, without texts."),
+        KEY,
+        LOADED_AT,
+    ),
+)
+TABLES = (MENTIONS, READINGS)
+_FIELDS = {
+    "wm-received": "wm_received",
+    "wm-source": "wm_source",
+    "wm-target": "wm_target",
+    "wm-property": "wm_property",
+    "published": "published",
+    "url": "url",
+}
+_TEXTS = {"content", "name", "summary"}
+
+
+def source(
+    accounts: Sequence[AccountSource],
+    *,
+    read_at: datetime,
+    store_text: bool = False,
+    tokens: Mapping[str, str] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> DltSource:
+    """The webmentions of the accounts: resources `mentions` and `readings`.
+
+    `tokens` maps account_id to the token of its site; `options["token"]` of the account wins.
+    A site that cannot be read is reported in `readings` and stops no other one.
+    """
+
+    def read() -> Iterator[Batch]:
+        state = dlt.current.resource_state(MENTIONS.name)
+        outcomes: dict[str, list[Outcome]] = {}
+        for account in accounts:
+            token = account.options.get("token") or (tokens or {}).get(account.account_id)
+            where = f"{account.account_id} {domain(account.url)} {mask(account.endpoint or SERVICE)}"
+            place, pages = state.setdefault(where, {}), 0
+            try:
+                with Client(allow_private=account.allow_private, limits=limits) as client:
+                    for page in _pages(account, client, token, place, read_at=read_at):
+                        yield Batch(MENTIONS, [_row(account.account_id, m, store_text=store_text) for m in page])
+                        pages += 1
+                outcome = Outcome(status="ok", covers_from=datetime.fromisoformat(place["oldest"]))
+            except SourceError as error:
+                outcome = Outcome(status="partial" if pages else "down", reason=str(error))
+            outcomes.setdefault(account.account_id, []).append(outcome)
+        for account_id, inbound in outcomes.items():
+            rows = readings(
+                account_id, {"inbound": inbound}, platform=PLATFORM, source=NAME, read_at=read_at, keeps_history=True
+            )
+            yield Batch(READINGS, rows)
+
+    return batch_source(NAME, read, tables=TABLES, read_at=read_at)
+
+
+def domain(url: str) -> str:
+    """The domain that webmention.io knows a site by: its host, without port.
+
+    >>> domain("https://Blog.example:8080/about/")
+    'blog.example'
+    """
+    return urlsplit(url if "//" in url else f"https://{url}").hostname or url
+
+
+def api_address(endpoint: str | None) -> str:
+    """Where the mentions are, whatever part of the address the user gave.
+
+    >>> api_address(None)
+    'https://webmention.io/api/mentions.jf2'
+    >>> api_address("http://127.0.0.1:8000/api/")
+    'http://127.0.0.1:8000/api/mentions.jf2'
+    """
+    base = (endpoint or SERVICE).rstrip("/")
+    if base.endswith(".jf2"):
+        return base
+    return f"{base}/mentions.jf2" if base.endswith("/api") else f"{base}/api/mentions.jf2"
+
+
+def fetch_page(
+    client: Client, account: AccountSource, token: str | None, *, page: int = 0, since_id: int | None = None
+) -> list[dict[str, Any]]:
+    """One page of webmentions, oldest first. Raises `SourceError` where the answer is none."""
+    params: dict[str, str | int] = {
+        "domain": domain(account.url),
+        "per-page": PER_PAGE,
+        "page": page,
+        "sort-by": "created",
+        "sort-dir": "up",
+    }
+    if token:
+        params["token"] = token
+    if since_id is not None:
+        params["since_id"] = since_id
+    address = api_address(account.endpoint)
+    answer = client.get(address, params=params)
+    try:
+        said = json.loads(answer.body)
+    except ValueError:
+        raise SourceError(
+            "The answer is no JSON", mask(answer.url), "Check the endpoint: it must be a webmention.io API."
+        ) from None
+    children = said.get("children") if isinstance(said, dict) else None
+    if not isinstance(children, list) or not all(isinstance(child, dict) for child in children):
+        raise SourceError(
+            "The answer is no list of webmentions (no `children`)",
+            mask(answer.url),
+            "Check the domain, the token and the endpoint.",
+        )
+    return children
+
+
+def _pages(
+    account: AccountSource, client: Client, token: str | None, place: dict[str, Any], *, read_at: datetime
+) -> Iterator[list[dict[str, Any]]]:
+    """Pages of what is new; `place` (dlt state) advances only once the list was read to its end.
+
+    Servers differ: some ignore paging and send everything each time, some cap a page. So the end is
+    an empty page or one that brings no new webmention, whatever its length.
+    """
+    since_id, oldest, seen = place.get("since_id"), place.get("oldest"), set[str]()
+    newest, number = since_id, 0
+    while True:
+        page = fetch_page(client, account, token, page=number, since_id=since_id)
+        keyed = {_identity(mention): mention for mention in page}
+        new = [mention for key, mention in keyed.items() if key not in seen]
+        if not new:
+            break
+        yield new
+        seen |= keyed.keys()
+        numbers = [m["wm-id"] for m in new if _is_number(m.get("wm-id"))]
+        newest = max([*numbers, *([newest] if newest is not None else [])], default=None)
+        received = [moment.isoformat() for m in new if (moment := _received(m))]
+        oldest = min([*received, *([oldest] if oldest else [])], default=None)
+        number += 1
+    # A site without mentions is covered from its first complete reading: nothing came before the next.
+    place.update(since_id=newest, oldest=oldest or read_at.isoformat())
+
+
+def _identity(mention: dict[str, Any]) -> str:
+    number = mention.get("wm-id")
+    return str(number) if number is not None else json.dumps(mention, sort_keys=True)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def _received(mention: dict[str, Any]) -> datetime | None:
+    try:
+        return parse_time(mention["wm-received"])
+    except (KeyError, ValueError, AttributeError):
+        return None  # staging sets the row aside, with the reason
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _row(account_id: str, mention: dict[str, Any], *, store_text: bool) -> Row:
+    author = mention.get("author")
+    author = author if isinstance(author, dict) else {}
+    number, private = mention.get("wm-id"), mention.get("wm-private")
+    content = mention.get("content")
+    content = content.get("text") if isinstance(content, dict) else content
+    known = {*_FIELDS, *_TEXTS, "author", "type"}
+    known |= {"wm-id"} if _is_number(number) else set()
+    known |= {"wm-private"} if isinstance(private, bool) else set()
+    extra = {k: v for k, v in mention.items() if k not in known and v != mention.get("wm-target")}
+    return {
+        "account_id": account_id,
+        "wm_id": number if _is_number(number) else None,
+        **{column: _text(mention.get(field)) for field, column in _FIELDS.items()},
+        "wm_private": private if isinstance(private, bool) else None,
+        "author_name": _text(author.get("name")),
+        "author_url": _text(author.get("url")),
+        "author_photo": _text(author.get("photo")),
+        "content_text": _text(content) if store_text else None,
+        "extra": json.dumps(extra, sort_keys=True, ensure_ascii=False) if extra else None,
+    }
