@@ -200,8 +200,7 @@ def growth(months: Sequence[Month], *, ident: str, title: str, description: str)
     """
     up = max((sum(getattr(m, part) for part in STACK) for m in months if m.is_known), default=0)
     down = max((m.dormant or 0 for m in months), default=0)
-    tick = nice_ceiling(max(up, down, 1) / 4)
-    tick = max(1.0, tick)
+    tick = max(1.0, nice_ceiling(max(up, down) / 5))
     above, below = math.ceil(up / tick) or 1, math.ceil(down / tick)
     unit = PLOT_HEIGHT / ((above + below) * tick)
     zero = GROWTH_TOP + above * tick * unit

@@ -5,8 +5,9 @@ the mart's own reason instead. No table is read here.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 NBSP, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
 
@@ -126,9 +127,13 @@ MEASURES: dict[str, Measure] = {
     "returning": Measure(label="People returning in the last complete month", is_count=True),
     "resurrecting": Measure(label="People resurrecting in the last complete month", is_count=True),
     "dormant": Measure(label="People gone dormant in the last complete month", is_count=True),
-    "quick_ratio": Measure(label="Quick ratio: new and resurrecting for each dormant", is_count=True),
+    "quick_ratio": Measure(label="Quick ratio: new and resurrecting for each dormant", basis="person", is_count=True),
     "stickiness": Measure(
-        label="Stickiness: weekly over monthly active people", write=percent, is_count=True, is_share=True
+        label="Stickiness: weekly over monthly active people",
+        write=percent,
+        basis="person",
+        is_count=True,
+        is_share=True,
     ),
     "net_retention": Measure(
         label="Net retention of last year's strength", write=percent, basis="person", is_count=True
@@ -137,7 +142,7 @@ MEASURES: dict[str, Measure] = {
         label="Gross retention of last year's strength", write=percent, basis="person", is_count=True, is_share=True
     ),
     "retained_rate": _share(
-        "Retained: a cohort's people active again", "person", "{value} of the people of a cohort were active again"
+        "Retained: a cohort's people active again", "person", "Of the people first met, {value} were active again later"
     ),
     "retained_or_later_rate": _share(
         "Retained or later", "person", "{value} of the people of a cohort were active again then or later"
@@ -209,3 +214,124 @@ def sentence(text: str) -> str:
     if not text:
         return ""
     return f"{text[0].upper()}{text[1:]}{'' if text[-1] in '.!?' else '.'}"
+
+
+Row = Mapping[str, Any]
+"""One row of a mart, by column name."""
+
+
+def _given(value: str, low: float | None, high: float | None, write: Callable[[float], str]) -> str:
+    interval = range_text(low, high, write)
+    return f"{value} (95{NBSP}% interval {interval})" if interval else value
+
+
+def cadence_story(row: Row | None) -> list[str]:
+    """What lies behind steadiness: posts, silences, the run of weeks. `row` is of mart_cadence."""
+    if row is None:
+        return []
+    told = []
+    if row["window_days"] is not None:
+        told.append(
+            f"{counted(row['posts'], 'post').capitalize()} on {days(row['active_days'])}, "
+            f"in a window of {days(round(row['window_days']))}."
+        )
+    if row["longest_silence_days"] is not None:
+        told.append(f"The longest silence lasted {days(row['longest_silence_days'])}.")
+    if row["silences_over_promise"] is not None:
+        told.append(
+            f"{counted(row['silences_over_promise'], 'silence').capitalize()} lasted longer than twice the promise "
+            f"({days(2 * row['promise_days'])})."
+        )
+    if row["open_silence_days"] is not None:
+        told.append(f"It is {days(row['open_silence_days'])} since the last post.")
+    if row["streak_weeks"] is not None:
+        told.append(f"Weeks in a row with a post, up to now: {number(row['streak_weeks'])}.")
+    return told
+
+
+def value_story(value: Row | None, dilution: Row | None) -> list[str]:
+    """Promotion and dilution, as associations. Rows are of mart_value and mart_dilution."""
+    told = []
+    if value is not None:
+        if value["promotional_share_28d"] is not None:
+            told.append(
+                f"{percent(value['promotional_share_28d']).capitalize()} of the "
+                f"{counted(value['promotional_share_28d_n'] or 0, 'post')} of the last 28 days were promotional."
+            )
+        if value["promotion_penalty"] is not None:
+            ratio = _given(
+                number(value["promotion_penalty"]),
+                value["promotion_penalty_low"],
+                value["promotion_penalty_high"],
+                number,
+            )
+            told.append(f"Promotional posts had {ratio} times the value of the others.")
+        elif value["promotion_penalty_note"]:
+            told.append(
+                f"Promotional posts are not compared with the others: {lowered(value['promotion_penalty_note'])}"
+            )
+    if dilution is not None:
+        epsilon = dilution["dilution_elasticity"]
+        low, high = dilution["dilution_elasticity_low"], dilution["dilution_elasticity_high"]
+        if epsilon is not None:
+            found = "no clear association between posting more and interactions a post"
+            if low is not None and high < 0:
+                found = "posts that followed many others went with fewer interactions each"
+            elif low is not None and low > 0:
+                found = "posts that followed many others went with more interactions each"
+            told.append(
+                f"Dilution over {counted(dilution['posts'], 'post')}: elasticity {_given(number(epsilon), low, high, number)}, {found}."
+            )
+        elif dilution["dilution_elasticity_note"]:
+            told.append(f"Dilution is not given: {lowered(dilution['dilution_elasticity_note'])}")
+    return told
+
+
+def growth_story(row: Row | None) -> list[str]:
+    """The last complete month. `row` is of mart_growth_month."""
+    if row is None:
+        return []
+    month = f"{row['month']:%Y-%m}"
+    if row["active"] is None:
+        return [f"The people active in {month} are not known: {lowered(row['active_note'] or 'no reason is given')}"]
+    told = f"In {month}, {counted(row['active'], 'person')} {'was' if row['active'] == 1 else 'were'} active"
+    if row["new"] is not None:
+        told += f": {number(row['new'])} new, {number(row['returning'])} returning, {number(row['resurrecting'])} resurrecting"
+    if row["dormant"] is not None:
+        told += f"; {number(row['dormant'])} of the month before went dormant"
+    return [f"{told}."]
+
+
+def ties_story(states: Mapping[str | None, int], order: tuple[str, ...]) -> list[str]:
+    """How many relationships are in which state, in a fixed order.
+
+    >>> ties_story({"lost": 3, "active": 2, None: 1}, ("active", "cooling", "lost"))
+    ['Of 6 people known by name or pseudonym, 2 are active, 3 are lost and 1 not judged.']
+    """
+    everyone = sum(states.values())
+    if not everyone:
+        return []
+    parts = [f"{number(states[s])} {'is' if states[s] == 1 else 'are'} {s}" for s in order if states.get(s)]
+    if states.get(None):
+        parts.append(f"{number(states[None])} not judged")
+    return [f"Of {counted(everyone, 'person')} known by name or pseudonym, {listed(parts)}."]
+
+
+def spike_story(rows: Sequence[Row]) -> list[str]:
+    """Spikes of new people, the latest one named. Rows are of mart_spike, in order of time."""
+    if not rows:
+        return []
+    last = rows[-1]
+    people = f"{number(last['new_people'])} new {'person' if last['new_people'] == 1 else 'people'}"
+    spikes = counted(len(rows), "spike").capitalize()
+    return [f"{spikes} of new people so far; the latest began on {last['started_on'].isoformat()} ({people})."]
+
+
+def lowered(note: str) -> str:
+    """A note as the end of a sentence: its first letter small, unless an abbreviation or a number begins it.
+
+    >>> lowered("Fewer than 28 days"), lowered("CSV gives none")
+    ('fewer than 28 days.', 'CSV gives none.')
+    """
+    note = sentence(note)
+    return note[0].lower() + note[1:] if note[1:2].islower() else note
