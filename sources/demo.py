@@ -62,7 +62,7 @@ HABITS = (
     Habit(
         account="over_poster",
         name="posts more and more for the same attention",
-        growth=5,
+        growth=6,
         has_sprints=True,
         elasticity=-1,
     ),
@@ -171,9 +171,11 @@ def posts_before(published: Ints, *, days: int = 28) -> Ints:
 
 def _publish(rng: np.random.Generator, habit: Habit, *, start: int, days: int) -> _Posts:
     day = np.arange(days)
-    rate = np.full(days, habit.posts_per_week / 7) * np.linspace(1, habit.growth, days)
-    if habit.has_sprints:  # three busy weeks, five quiet ones: months in which the volume changes
-        rate *= np.where(day % 56 < 21, 1.75, 0.55)
+    # The first quarter is the baseline's, so that a growing audience is not mistaken for the habit.
+    later = np.clip((day / days - 0.25) / 0.75, 0, 1)
+    rate = habit.posts_per_week / 7 * (1 + (habit.growth - 1) * later)
+    if habit.has_sprints:  # three busy weeks, five quiet ones: the volume changes within months, too
+        rate *= np.where(later == 0, 1, np.where(day % 56 < 21, 1.75, 0.55))
     if habit.silence_days:
         rate *= day % (habit.burst_days + habit.silence_days) < habit.burst_days
     expected = np.concatenate(([0.0], rate.cumsum()))
@@ -190,11 +192,10 @@ def _live(
     rng: np.random.Generator, habit: Habit, posts: _Posts, *, days: int, end: int, scale: float
 ) -> tuple[_Lives, list[date]]:
     published, start = posts.published, end - days * DAY
-    rate = np.full(days, habit.arrivals_per_day)
-    # The friends of the first fortnight: as many as will later be there at any time, so that only habits change it.
-    rate[:14] += habit.arrivals_per_day / (1 - habit.weekly_survival) / 2
-    counts = rng.poisson(rate * scale)
+    counts = rng.poisson(habit.arrivals_per_day * scale, days)
     arrival = start + np.repeat(np.arange(days), counts) * DAY + rng.integers(0, DAY, counts.sum())
+    # Nobody knows a new account for four weeks: its audience and its volume do not grow at once.
+    arrival = arrival[arrival > start + 28 * DAY]
     post = np.searchsorted(published, arrival, side="right") - 1
     # People come through posts: who arrives in a silence, or on an advertisement, may find nothing and is gone.
     fresh = (post >= 0) & (arrival - published[post] < 4 * DAY) & (rng.random(len(post)) < posts.worth[post])
@@ -407,7 +408,7 @@ def _truth(
 OFFERS = (
     "Now {percent}% off until Sunday, use code THANKS at checkout.",
     "Buy now for only ${price}.99 while stocks last!",
-    "Get your discount of {percent}% today, order here.",
+    "Get {percent}% discount today, order now.",
     "Limited offer: {percent}% discount for followers, shop now.",
 )
 GIVEN, FAMILY, SERVERS, WORDS = (
