@@ -178,7 +178,7 @@ class Tables:
         own = cadence.get("coverage_share") if question == "consistency" else None
         return {
             "promise": cadence.get("promise_days"),
-            "what": "posts" if question == "consistency" else "what people did",
+            "what": "Posts" if question == "consistency" else "Interactions",
             "coverage": own if own is not None else min(shares, default=None),
         }
 
@@ -197,7 +197,7 @@ def answer(question: str, summary: Mapping[str, Row], basis: Row, anchor: str, i
     if row["n"] is not None and measure.basis:
         rests.append(f"Rests on {wording.counted(row['n'], measure.basis)}.")
     if basis["coverage"] is not None:
-        rests.append(f"Of the days, {wording.percent(basis['coverage'])} were collected ({basis['what']}).")
+        rests.append(f"{basis['what']} were collected on {wording.percent(basis['coverage'])} of the days.")
     remark = wording.sentence(row["note"] or "")
     if value is None:
         return Answer(

@@ -306,7 +306,7 @@ def ties_story(states: Mapping[str | None, int], order: tuple[str, ...]) -> list
     """How many relationships are in which state, in a fixed order.
 
     >>> ties_story({"lost": 3, "active": 2, None: 1}, ("active", "cooling", "lost"))
-    ['Of 6 people known by name or pseudonym, 2 are active, 3 are lost and 1 not judged.']
+    ['Of the 6 people who ever got in touch, 2 are active, 3 are lost and 1 not judged.']
     """
     everyone = sum(states.values())
     if not everyone:
@@ -314,7 +314,7 @@ def ties_story(states: Mapping[str | None, int], order: tuple[str, ...]) -> list
     parts = [f"{number(states[s])} {'is' if states[s] == 1 else 'are'} {s}" for s in order if states.get(s)]
     if states.get(None):
         parts.append(f"{number(states[None])} not judged")
-    return [f"Of {counted(everyone, 'person')} known by name or pseudonym, {listed(parts)}."]
+    return [f"Of the {counted(everyone, 'person')} who ever got in touch, {listed(parts)}."]
 
 
 def spike_story(rows: Sequence[Row]) -> list[str]:
