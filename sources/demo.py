@@ -196,7 +196,7 @@ def _live(
     arrival = start + np.repeat(np.arange(days), counts) * DAY + rng.integers(0, DAY, counts.sum())
     # Nobody knows a new account for four weeks: its audience and its volume do not grow at once.
     arrival = arrival[arrival > start + 28 * DAY]
-    post = np.searchsorted(published, arrival, side="right") - 1
+    post = np.searchsorted(published, arrival) - 1  # the last one strictly before
     # People come through posts: who arrives in a silence, or on an advertisement, may find nothing and is gone.
     fresh = (post >= 0) & (arrival - published[post] < 4 * DAY) & (rng.random(len(post)) < posts.worth[post])
     arrivals, origins, won, dates = [arrival[fresh]], [post[fresh]], [np.zeros(fresh.sum(), bool)], []
