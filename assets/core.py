@@ -115,3 +115,14 @@ def fct_counter() -> pl.LazyFrame:
 def fct_collection_span(readings: pl.LazyFrame) -> pl.LazyFrame:
     """The coverage ledger."""
     return ledger.spans(readings).select(TABLES["fct_collection_span"].column_names)
+
+ASSETS = [
+    dim_account,
+    dim_profile,
+    identity_name,
+    dim_identity,
+    dim_post,
+    fct_interaction,
+    fct_counter,
+    fct_collection_span,
+]

@@ -31,7 +31,13 @@ def spans(readings: pl.LazyFrame) -> pl.LazyFrame:
         .agg(to_date=pl.col("from_date").min() - _DAY)
         .join(births, on=_STREAM)
         .filter(pl.col("born") <= pl.col("to_date"))
-        .select(*_STREAM, "to_date", from_date="born", status=pl.lit("not_started"), reason=pl.lit("before the first reading"))
+        .select(
+            *_STREAM,
+            "to_date",
+            from_date="born",
+            status=pl.lit("not_started"),
+            reason=pl.lit("before the first reading"),
+        )
     )
     offered = days.filter(pl.col("status") != "not_offered").select(_STREAM).unique()
     not_offered = (
@@ -39,7 +45,13 @@ def spans(readings: pl.LazyFrame) -> pl.LazyFrame:
         .join(offered, on=_STREAM, how="anti")
         .group_by(_STREAM)
         .agg(from_date=pl.col("read_date").min())
-        .select(*_STREAM, "from_date", to_date="from_date", status=pl.lit("not_offered"), reason=pl.lit("the platform does not offer it"))
+        .select(
+            *_STREAM,
+            "from_date",
+            to_date="from_date",
+            status=pl.lit("not_offered"),
+            reason=pl.lit("the platform does not offer it"),
+        )
     )
     columns = [*_STREAM, "from_date", "to_date", "status", "reason"]
     return (
@@ -69,9 +81,7 @@ def _gaps(covered: pl.LazyFrame, failed: pl.LazyFrame) -> pl.LazyFrame:
     following = pl.col("from_date").shift(-1).over(_STREAM) - _DAY
     last_attempt = failed.group_by(_STREAM).agg(attempt=pl.col("to_date").max(), first=pl.col("read_date").min())
     inner = covered.with_columns(gap_to=following).join(last_attempt, on=_STREAM, how="left")
-    after = inner.select(
-        *_STREAM, from_date=pl.col("to_date") + _DAY, to_date=pl.coalesce("gap_to", "attempt")
-    )
+    after = inner.select(*_STREAM, from_date=pl.col("to_date") + _DAY, to_date=pl.coalesce("gap_to", "attempt"))
     never = last_attempt.join(covered.select(_STREAM).unique(), on=_STREAM, how="anti").select(
         *_STREAM, from_date=pl.col("first") - _DAY, to_date="attempt"
     )

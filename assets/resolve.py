@@ -48,18 +48,28 @@ def persons(identity: pl.LazyFrame, *, same_person: Sequence[Sequence[str]]) -> 
     `same_person` lists groups of `platform:native id`; groups that share an identity are one.
     Adds `person_id` and `merged_because` (null for a person with one identity).
     """
-    known = {
-        f"{platform}:{person}": identity_id
-        for platform, person, identity_id in identity.select("platform", "person", "identity_id").collect().iter_rows()
-    } if same_person else {}
+    known = (
+        {
+            f"{platform}:{person}": identity_id
+            for platform, person, identity_id in identity.select("platform", "person", "identity_id")
+            .collect()
+            .iter_rows()
+        }
+        if same_person
+        else {}
+    )
     component: dict[str, set[str]] = {}
     for group in same_person:
         members = {known[name] for name in group if name in known}
         for member in tuple(members):
             members |= component.get(member, set())
         component.update(dict.fromkeys(members, members))
-    merged = [(member, min(members), "declared in rapport.toml") for member, members in component.items() if len(members) > 1]
-    table = pl.LazyFrame(merged, schema={"identity_id": pl.String, "person_id": pl.String, "merged_because": pl.String}, orient="row")
+    merged = [
+        (member, min(members), "declared in rapport.toml") for member, members in component.items() if len(members) > 1
+    ]
+    table = pl.LazyFrame(
+        merged, schema={"identity_id": pl.String, "person_id": pl.String, "merged_because": pl.String}, orient="row"
+    )
     return identity.join(table, on="identity_id", how="left").with_columns(
         person_id=pl.coalesce("person_id", "identity_id")
     )
@@ -96,7 +106,9 @@ def own_names(accounts: Iterable[tuple[str, Sequence[str]]], profiles: pl.LazyFr
         orient="row",
     )
     pages = configured.select("account_id", name=match_key(pl.col("name"))).drop_nulls()
-    profile = pl.concat([profiles.select("account_id", name=pl.col(column)) for column in ("host", "handle")]).drop_nulls()
+    profile = pl.concat(
+        [profiles.select("account_id", name=pl.col(column)) for column in ("host", "handle")]
+    ).drop_nulls()
     return pl.concat([configured, pages, profile]).unique()
 
 

@@ -83,7 +83,9 @@ def _code(function: Callable[..., Any]) -> dict[str, Any]:
     if source is None:
         return {}
     reference = dg.LocalFileCodeReference(file_path=source, line_number=line, label=function.__name__)
-    return dict(dg.CodeReferencesMetadataSet(code_references=dg.CodeReferencesMetadataValue(code_references=[reference])))
+    return dict(
+        dg.CodeReferencesMetadataSet(code_references=dg.CodeReferencesMetadataValue(code_references=[reference]))
+    )
 
 
 def _named(compute: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:

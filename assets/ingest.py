@@ -1,0 +1,135 @@
+"""Raw tables as assets: each connector's dlt source, run in the night, one asset a raw table.
+
+`raw_<source>__<table>` is `raw_<source>.<table>` in the warehouse. Connectors without nightly
+collection (activity files) appear as external assets: `rapport import` fills them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import dlt
+import polars as pl
+from dagster_dlt import DagsterDltResource, DagsterDltTranslator, dlt_assets
+from dagster_dlt.translator import DltResourceTranslatorData
+
+from assets.table import OWNERS
+from sources.model import RawTable
+from sources.registry import REGISTRY, Connector
+
+_TYPES = {"text": "VARCHAR", "bigint": "BIGINT", "bool": "BOOLEAN", "timestamp": "TIMESTAMP WITH TIME ZONE"}
+
+
+def asset_name(source: str, table: str) -> str:
+    """The asset of a raw table.
+
+    >>> asset_name("feed", "items")
+    'raw_feed__items'
+    """
+    return f"raw_{source}__{table}"
+
+
+def raw_tables() -> Mapping[str, RawTable]:
+    """Every raw table of every connector, by asset name."""
+    return {asset_name(name, table.name): table for name, connector in REGISTRY.items() for table in connector.tables}
+
+
+def empty_raw(name: str) -> pl.DataFrame:
+    """A raw table that nothing was loaded into yet: its columns and no rows."""
+    return pl.DataFrame(pl.from_arrow(raw_tables()[name].schema.empty_table()))
+
+
+def pipeline(source: str, warehouse_path: str, dlt_home: Path) -> dlt.Pipeline:
+    """The dlt pipeline of a source: dataset `raw_<source>` in the warehouse file."""
+    return dlt.pipeline(
+        pipeline_name=f"raw_{source}",
+        pipelines_dir=str(dlt_home / "pipelines"),
+        destination=dlt.destinations.duckdb(warehouse_path),
+        dataset_name=f"raw_{source}",
+    )
+
+
+class Translator(DagsterDltTranslator):
+    """One name everywhere: a dlt resource's asset is `raw_<source>__<resource>`, documented by its declaration."""
+
+    def __init__(self, source: str) -> None:
+        """Translate the resources of `source`."""
+        self.source = source
+
+    def get_asset_spec(self, data: DltResourceTranslatorData) -> dg.AssetSpec:
+        """The asset of the resource."""
+        return _spec(self.source, str(data.resource.table_name))
+
+
+def _spec(source: str, table_name: str) -> dg.AssetSpec:
+    name = asset_name(source, table_name)
+    table = raw_tables()[name]
+    columns = [
+        dg.TableColumn(
+            c.name, _TYPES[c.dtype], description=c.doc, constraints=dg.TableColumnConstraints(nullable=c.nullable)
+        )
+        for c in table.columns
+    ]
+    return dg.AssetSpec(
+        key=name,
+        group_name="raw",
+        description=f"{table.doc}\n\nAs the platform said it, insert-only: a change is a new observation.",
+        kinds={"dlt", "duckdb"},
+        owners=OWNERS,
+        tags={"layer": "raw", "source": source},
+        metadata={
+            **dg.TableMetadataSet(
+                column_schema=dg.TableSchema(columns=columns), table_name=f"raw_{source}.{table_name}"
+            )
+        },
+    )
+
+
+def collectors(*, warehouse_path: str, dlt_home: Path) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """The assets of all connectors: collected nightly, or external where files bring the data."""
+    definitions: list[dg.AssetsDefinition | dg.AssetSpec] = []
+    for name, connector in REGISTRY.items():
+        if connector.is_nightly:
+            definitions.append(_collector(connector, pipeline(name, warehouse_path, dlt_home)))
+        else:
+            definitions += [_spec(name, table.name) for table in connector.tables]
+    return definitions
+
+
+def _collector(connector: Connector, target: dlt.Pipeline) -> dg.AssetsDefinition:
+    @dlt_assets(
+        dlt_source=connector.source((), read_at=datetime(2000, 1, 1, tzinfo=UTC), store_text=False),
+        dlt_pipeline=target,
+        name=f"collect_{connector.name}",
+        dagster_dlt_translator=Translator(connector.name),
+    )
+    def collect(
+        context: dg.AssetExecutionContext,
+        dlt_runner: DagsterDltResource,
+        settings: dg.ResourceParam[Any],
+        warehouse: dg.ResourceParam[Any],
+    ) -> Iterator[Any]:
+        accounts = settings.sources(connector.name)
+        if not accounts:
+            context.log.info("No account uses this source.")
+            yield from (_nothing(key) for key in context.selected_asset_keys)
+            return
+        read_at = datetime.now(UTC)  # noqa: TID251 - a reading happens now; what it covers is derived from it
+        source = connector.source(accounts, read_at=read_at, store_text=settings.store_text)
+        with warehouse.released():
+            yield from _documented(dlt_runner.run(context=context, dlt_source=source, dlt_pipeline=target))
+
+    return collect
+
+
+def _nothing(key: dg.AssetKey) -> dg.MaterializeResult:
+    return dg.MaterializeResult(asset_key=key, metadata={"dagster/row_count": 0, "note": "no account uses this source"})
+
+
+def _documented(events: Iterable[Any]) -> Iterator[Any]:
+    """The events of a dlt run, without its column schemas: those know no documentation and would hide ours."""
+    for event in events:
+        metadata = {k: v for k, v in (event.metadata or {}).items() if k != "dagster/column_schema"}
+        yield event._replace(metadata=metadata) if hasattr(event, "_replace") else event

@@ -1,0 +1,126 @@
+"""Marts as assets: each names its inputs, passes parameters and returns. The mathematics is in `assets.metrics`."""
+
+import polars as pl
+
+from assets.metrics import cadence, coverage, growth, relationship, retention, spike, summary, value
+from assets.table import table_asset
+
+
+@table_asset
+def mart_cadence(dim_post, dim_account, fct_collection_span, as_of) -> pl.LazyFrame:
+    """Are we consistent?"""
+    return cadence.cadence(dim_post, dim_account, fct_collection_span, as_of=as_of)
+
+
+@table_asset
+def mart_cadence_week(dim_post, fct_collection_span, as_of) -> pl.LazyFrame:
+    """Posts by week."""
+    return cadence.cadence_week(dim_post, fct_collection_span, as_of=as_of)
+
+
+@table_asset
+def mart_post_value(
+    fold_post_value, dim_post, dim_identity, fct_counter, fct_collection_span, as_of
+) -> pl.LazyFrame:
+    """What did people value?"""
+    return value.post_value(fold_post_value, dim_post, dim_identity, fct_counter, fct_collection_span, as_of=as_of)
+
+
+@table_asset
+def mart_value(mart_post_value, as_of) -> pl.LazyFrame:
+    """What does a post give people, on average?"""
+    return value.value(mart_post_value, as_of=as_of)
+
+
+@table_asset
+def mart_dilution(mart_post_value, as_of) -> pl.LazyFrame:
+    """Does posting more cost value per post?"""
+    return value.dilution(mart_post_value, as_of=as_of)
+
+
+@table_asset
+def mart_spike(
+    fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of
+) -> pl.LazyFrame:
+    """When did unusually many new people come?"""
+    return spike.spike(fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of=as_of)
+
+
+@table_asset
+def mart_relationship(
+    fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, fct_collection_span, as_of
+) -> pl.LazyFrame:
+    """Who keeps coming back?"""
+    return relationship.relationship(
+        fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, fct_collection_span, as_of=as_of
+    )
+
+
+@table_asset
+def mart_growth_week(
+    fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of
+) -> pl.LazyFrame:
+    """Does the circle of active people grow, week by week?"""
+    return growth.growth(
+        fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of=as_of, period="week"
+    )
+
+
+@table_asset
+def mart_growth_month(
+    fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of
+) -> pl.LazyFrame:
+    """Does the circle of active people grow, month by month?"""
+    return growth.growth(
+        fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of=as_of, period="month"
+    )
+
+
+@table_asset
+def mart_retention_cohort(
+    fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of
+) -> pl.LazyFrame:
+    """Who stays?"""
+    return retention.cohort(
+        fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of=as_of
+    )
+
+
+@table_asset
+def mart_collection(fct_collection_span, as_of) -> pl.LazyFrame:
+    """What was collected, and what is missing?"""
+    return coverage.collection(fct_collection_span, as_of=as_of)
+
+
+@table_asset
+def mart_summary(
+    dim_account, dim_post, fct_collection_span, mart_cadence, mart_value, mart_post_value, mart_growth_month,
+    mart_retention_cohort, as_of,
+) -> pl.LazyFrame:  # fmt: skip
+    """The three questions in numbers, now and a quarter ago."""
+    then = as_of - summary.QUARTER
+    before = (
+        cadence.cadence(dim_post, dim_account, fct_collection_span, as_of=then),
+        value.value(value.as_known(mart_post_value, as_of=then), as_of=then),
+    )
+    return summary.summary(
+        dim_account,
+        summary.measures(mart_cadence, mart_value, mart_growth_month, mart_retention_cohort, as_of=as_of),
+        summary.measures(*before, mart_growth_month, mart_retention_cohort, as_of=then),
+        as_of=as_of,
+    )
+
+ASSETS = [
+    mart_cadence,
+    mart_cadence_week,
+    mart_post_value,
+    mart_value,
+    mart_dilution,
+    mart_spike,
+    mart_relationship,
+    mart_growth_week,
+    mart_growth_month,
+    mart_retention_cohort,
+    mart_collection,
+    mart_summary,
+]

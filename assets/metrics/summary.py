@@ -1,0 +1,136 @@
+"""The three questions in numbers: what each mart says of an account, now and a quarter ago.
+
+No number is computed here that another mart does not hold: a metric's name is the name of the
+mart column it restates, for all platforms together. There is no score that mixes them.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import polars as pl
+
+from assets.metrics.intervals import wilson
+
+QUARTER = timedelta(days=91)
+RETAINED_AFTER_MONTHS = 3
+COHORTS = 12
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of a mart that the summary restates, and where its interval, n and note stand."""
+
+    name: str
+    question: str
+    low: str | None = None
+    high: str | None = None
+    n: str | None = None
+    note: str | None = None
+
+
+CADENCE = (
+    Measure("steadiness", "consistency", "steadiness_low", "steadiness_high", "posts", "steadiness_note"),
+    Measure("kept_weeks_share", "consistency", n="kept_weeks_share_n"),
+    Measure("streak_weeks", "consistency"),
+    Measure("open_silence_days", "consistency"),
+)
+VALUE = (
+    Measure("value_per_post", "value", "value_per_post_low", "value_per_post_high", "posts", "value_per_post_note"),
+    Measure("people_per_post", "value", "people_per_post_low", "people_per_post_high", "posts", "value_per_post_note"),
+    Measure("promotional_share_28d", "value", n="promotional_share_28d_n"),
+)
+GROWTH = (
+    Measure("active", "relationships", note="active_note"),
+    Measure("quick_ratio", "relationships", n="dormant", note="active_note"),
+    Measure("stickiness", "relationships", n="active", note="active_note"),
+    Measure("net_retention", "relationships", n="net_retention_n", note="active_note"),
+    Measure("gross_retention", "relationships", n="net_retention_n", note="active_note"),
+)
+RETAINED = Measure("retained_rate", "relationships", "retained_rate_low", "retained_rate_high", "people", "retained_note")
+MEASURES = (*CADENCE, *VALUE, *GROWTH, RETAINED)
+
+
+def summary(dim_account: pl.LazyFrame, now: pl.LazyFrame, before: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """`mart_summary`: every measure of every account; `now` and `before` come from `measures`.
+
+    A measure that an account has no row for is there with a null value and a note.
+    """
+    every = pl.LazyFrame(
+        {"metric": [m.name for m in MEASURES], "question": [m.question for m in MEASURES]},
+        schema={"metric": pl.String, "question": pl.String},
+    )
+    key = ["account_id", "metric"]
+    return (
+        dim_account.select("account_id")
+        .join(every, how="cross")
+        .join(now, on=key, how="left")
+        .join(before.select(*key, previous="value"), on=key, how="left")
+        .select(
+            pl.lit(as_of).alias("as_of"),
+            *("account_id", "metric", "question", "value", "low", "high", "n", "previous"),
+            note=pl.when(pl.col("value").is_null()).then(pl.col("note").fill_null("too little data")).otherwise("note"),
+        )
+    )
+
+
+def measures(
+    mart_cadence: pl.LazyFrame,
+    mart_value: pl.LazyFrame,
+    mart_growth_month: pl.LazyFrame,
+    mart_retention_cohort: pl.LazyFrame,
+    *,
+    as_of: date,
+) -> pl.LazyFrame:
+    """`account_id, metric, value, low, high, n, note` of all platforms together.
+
+    The first two marts are of this `as_of`. Of the growth mart the last month that was complete
+    on it is taken, of the cohorts the cells that were fully observed on it: `retained_rate` pools
+    the last 12 cohorts that have a third month.
+    """
+    complete = pl.col("month").dt.offset_by("1mo") <= as_of + timedelta(days=1)
+    month = mart_growth_month.filter(complete).filter(pl.col("month") == pl.col("month").max().over("account_id", "platform"))
+    parts = [
+        *(_long(mart_cadence, measure) for measure in CADENCE),
+        *(_long(mart_value, measure) for measure in VALUE),
+        *(_long(month, measure) for measure in GROWTH),
+        _long(retained(mart_retention_cohort, as_of=as_of), RETAINED),
+    ]
+    return pl.concat(parts)
+
+
+def retained(mart_retention_cohort: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """Of the people first met in the last 12 observable months, the share active in the third month after.
+
+    Counts are pooled over cohorts; Wilson interval.
+    """
+    months = RETAINED_AFTER_MONTHS
+    observed = pl.col("cohort_month").dt.offset_by(f"{months + 1}mo") <= as_of + timedelta(days=1)
+    newest = pl.col("cohort_month").max().over("account_id", "platform")
+    low, high = wilson(pl.col("retained"), pl.col("people"))
+    return (
+        mart_retention_cohort.filter(pl.col("period") == months, observed)
+        .filter(pl.col("cohort_month") > newest.dt.offset_by(f"-{COHORTS}mo"))
+        .group_by("account_id", "platform")
+        .agg(pl.col("people", "retained").sum())
+        .with_columns(
+            retained_rate=pl.when(pl.col("people") > 0).then(pl.col("retained") / pl.col("people")),
+            retained_rate_low=low,
+            retained_rate_high=high,
+            retained_note=pl.lit(f"share of the people first met in the last {COHORTS} observable months, {months} months later"),
+        )
+    )
+
+
+def _long(mart: pl.LazyFrame, measure: Measure) -> pl.LazyFrame:
+    def column(name: str | None, dtype: pl.DataType) -> pl.Expr:
+        return (pl.col(name) if name else pl.lit(None)).cast(dtype)
+
+    return mart.filter(pl.col("platform") == "all").select(
+        "account_id",
+        pl.lit(measure.name).alias("metric"),
+        column(measure.name, pl.Float64()).alias("value"),
+        column(measure.low, pl.Float64()).alias("low"),
+        column(measure.high, pl.Float64()).alias("high"),
+        column(measure.n, pl.Int64()).alias("n"),
+        column(measure.note, pl.String()).alias("note"),
+    )

@@ -1,0 +1,155 @@
+"""`rapport bench`: how fast and how large, on this machine; whole processes where a user would wait for one.
+
+Prints a table, and JSON on request. Each figure stands beside the bound it is held to; nothing is asserted,
+a figure above its bound is marked.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, time as midnight, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from orchestration.settings import CHECKOUT
+
+ACCOUNTS = 200
+PEOPLE_PER_ROW = 0.1
+YEARS = 3
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure and the bound it is held to."""
+
+    what: str
+    value: float
+    unit: str
+    bound: float
+    is_at_least: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figure is within its bound."""
+        return self.value >= self.bound if self.is_at_least else self.value <= self.bound
+
+
+def run(*, rows: int, json_path: str | None, as_of: date) -> int:
+    """Measure everything, print the table, and return 0: a slow machine is no error."""
+    figures: list[Figure] = []
+
+    def add(figure: Figure) -> None:
+        figures.append(figure)
+        sign = "≥" if figure.is_at_least else "≤"
+        mark = "✓" if figure.holds else "✗"
+        print(f"{mark} {figure.what:<62} {figure.value:>12,.2f} {figure.unit:<7} ({sign} {figure.bound:,g})", flush=True)
+
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {rows:,} interactions, as_of {as_of}")
+    launcher = [sys.executable, str(Path(sys.executable).with_name("rapport"))]
+    with tempfile.TemporaryDirectory(prefix="rapport-bench-") as folder:
+        home = Path(folder)
+        add(Figure("rapport --help", _best(lambda: _process([*launcher, "--help"], home)), "s", 0.5))
+        loading = [sys.executable, "-c", "import orchestration.definitions as d; d.defs.get_repository_def()"]
+        add(Figure("definitions load", _best(lambda: _process(loading, home)), "s", 6))
+        add(Figure("demo, end to end", _timed(lambda: _process([*launcher, "demo"], home / "demo")), "s", 60))
+        path = home / "interactions.parquet"
+        interactions(rows=rows, as_of=as_of).write_parquet(path)
+        measured = _inner(["import", str(path)], home / "million")
+        add(Figure("import from Parquet (pipeline run)", rows / measured["seconds"], "rows/s", 500_000, is_at_least=True))
+        add(Figure("import, peak resident", measured["resident_gb"], "GB", 3))
+        derived = _inner(["derive", as_of.isoformat()], home / "million")
+        add(Figure("derive: staging, core, folds and all marts", derived["derive_seconds"], "s", 30))
+        add(Figure("the whole night around it (checks, publish, report, Dagster)", derived["seconds"], "s", 90))
+        add(Figure("the night, peak resident", derived["resident_gb"], "GB", 3))
+    if json_path:
+        content = {"rows": rows, "as_of": as_of.isoformat(), "figures": [{**asdict(f), "holds": f.holds} for f in figures]}
+        Path(json_path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def interactions(*, rows: int, as_of: date, seed: int = 1) -> pl.DataFrame:
+    """A made-up activity file: three years, 200 accounts, people with skewed activity; the same for the same seed."""
+    random = np.random.default_rng(seed)
+    people = max(1, int(rows * PEOPLE_PER_ROW))
+    end = datetime.combine(as_of + timedelta(days=1), midnight(), UTC)
+    seconds = random.integers(1, YEARS * 365 * 86_400, rows)
+    kinds = np.array(["like", "reply", "repost", "mention", "follow"])
+    person = (people * random.random(rows) ** 2).astype(np.int64)
+    return pl.DataFrame(
+        {
+            "account": pl.Series(person % ACCOUNTS).cast(pl.String).str.pad_start(3, "0"),
+            "person": pl.Series(person).cast(pl.String),
+            "kind": kinds[random.choice(5, rows, p=[0.6, 0.2, 0.1, 0.07, 0.03])],
+            "occurred_at": pl.Series(np.datetime64(end.replace(tzinfo=None), "us") - seconds.astype("timedelta64[s]")),
+            "direction": np.where(random.random(rows) < 0.9, "inbound", "outbound"),
+        }
+    ).with_columns(pl.col("occurred_at").dt.replace_time_zone("UTC"), account="account" + pl.col("account"))
+
+
+def _best(measure: Callable[[], float], times: int = 3) -> float:
+    return min(measure() for _ in range(times))
+
+
+def _timed(measure: Callable[[], float]) -> float:
+    return measure()
+
+
+def _process(command: list[str], home: Path) -> float:
+    started = time.perf_counter()
+    environment = {**_environment(), "RAPPORT_HOME": str(home)}
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise LookupError(f"{' '.join(command[1:])} failed: {done.stderr.strip().splitlines()[-1:]}")
+    return time.perf_counter() - started
+
+
+def _inner(arguments: list[str], home: Path) -> dict[str, float]:
+    """Run one measured step in a process of its own, so that its peak memory is its own."""
+    home.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "orchestration.bench", *arguments]
+    environment = {**_environment(), "RAPPORT_HOME": str(home)}
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise LookupError(f"bench {arguments[0]} failed: {done.stderr.strip()[-2000:]}")
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _environment() -> dict[str, str]:
+    return dict(os.environ)  # noqa: TID251 - handed on to the measured process unchanged
+
+
+def _step(arguments: list[str]) -> dict[str, float]:
+    from orchestration import settings as settings_module
+
+    home = settings_module.home()
+    settings_module.prepare_environment(home)
+    settings = settings_module.load(home)
+    if arguments[0] == "import":
+        from orchestration import importing
+
+        started = time.perf_counter()
+        importing.load(settings, importing.Request(interactions=Path(arguments[1])))
+        seconds, derive = time.perf_counter() - started, 0.0
+    else:
+        from orchestration import night
+
+        done = night.run(date.fromisoformat(arguments[1]))
+        if not done.is_published:
+            raise LookupError("; ".join(done.progress.failed))
+        seconds = done.seconds
+        derive = sum(s for layer, s in done.progress.derived_seconds.items() if layer in ("staging", "core", "folds", "marts"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return {"seconds": seconds, "derive_seconds": derive, "resident_gb": peak}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_step(sys.argv[1:])))

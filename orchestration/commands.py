@@ -1,0 +1,237 @@
+"""What each verb does: say what happens, call the part that does it, turn mistakes into messages.
+
+Only here and in `cli.py` is anything printed. A mistake of the user's is one line that says what,
+where and what to do; no traceback.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+from orchestration import settings as settings_module
+from orchestration.cli import yesterday
+from orchestration.settings import CHECKOUT, Settings, SettingsError
+from sources.model import SourceError
+
+OK, MISTAKE, SOURCE_FAILED, NOT_PUBLISHED = 0, 1, 3, 4
+
+
+class Mistake(Exception):  # noqa: N818 - it is the user's, and not an error of the program
+    """Something was asked that cannot be done: the message says what, where and what to do."""
+
+
+def run_verb(options: argparse.Namespace, *, today: date) -> int:
+    """Run the verb that was parsed and return the exit code."""
+    verbs: dict[str, Callable[[argparse.Namespace, date], int]] = {
+        "demo": _demo, "add": _add, "import": _import, "run": _run, "up": _up, "query": _query, "status": _status,
+        "check": _check, "report": _report, "backfill": _backfill, "docs": _docs, "doctor": _doctor, "bench": _bench,
+    }  # fmt: skip
+    try:
+        return verbs[options.verb](options, today)
+    except (Mistake, SettingsError, SourceError, LookupError) as mistake:
+        _say(f"rapport {options.verb}: {mistake}")
+        return MISTAKE
+    except Exception as error:
+        from orchestration.warehouse import WarehouseError
+
+        if isinstance(error, WarehouseError):
+            _say(f"rapport {options.verb}: {error}")
+            return MISTAKE
+        raise
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _open_home(folder: Path | None = None) -> Settings:
+    """The settings of the home, with the environment set up for the libraries."""
+    home = folder or settings_module.home()
+    home.mkdir(parents=True, exist_ok=True)
+    settings_module.prepare_environment(home)
+    return settings_module.load(home)
+
+
+def _demo(options: argparse.Namespace, today: date) -> int:
+    from orchestration import demo_night
+
+    return demo_night.run(settings_module.home() / "demo", seed=options.seed, as_of=_checked(options.as_of, today))
+
+
+def _checked(as_of: date | None, today: date) -> date:
+    """The night asked for, or yesterday; only days that have ended can be counted."""
+    if as_of is None:
+        return yesterday(today)
+    if as_of >= today:
+        raise Mistake(f"--as-of {as_of} has not ended yet (UTC): the last day that can be counted is {yesterday(today)}.")
+    if as_of < date(2000, 1, 1):
+        raise Mistake(f"--as-of {as_of}: nights start at 2000-01-01.")
+    return as_of
+
+
+def _add(options: argparse.Namespace, _today: date) -> int:
+    from orchestration import config_file
+    from sources.recognise import recognise
+
+    settings = _open_home()
+    failed = 0
+    for url in options.url:
+        account = options.account or config_file.account_name(url)
+        token = settings_module.token(options.source, account) if options.source else None
+        try:
+            found = recognise(
+                url, source=options.source, endpoint=options.endpoint, allow_private=options.allow_private, token=token
+            )
+        except SourceError as mistake:
+            _say(f"rapport add: {mistake}")
+            failed += 1
+            continue
+        changed = config_file.add_source(
+            settings.config_path, account=account, source=found.source, url=found.url,
+            endpoint=options.endpoint, allow_private=options.allow_private,
+        )  # fmt: skip
+        print(f"{'Added' if changed else 'Already there'}: {account} <- {found.summary}")
+        settings_module.load(settings.home)
+    if failed < len(options.url):
+        print(f"Written to {settings.config_path}. Next: ./rapport run")
+    return MISTAKE if failed else OK
+
+
+def _import(options: argparse.Namespace, _today: date) -> int:
+    from orchestration import importing
+
+    settings = _open_home()
+    print(importing.run(settings, importing.Request.from_options(options)))
+    return OK
+
+
+def _run(options: argparse.Namespace, today: date) -> int:
+    as_of = _checked(options.as_of, today)
+    settings = _open_home()
+    if not settings.accounts and not settings.warehouse_path.exists():
+        raise Mistake(
+            f"there is nothing to collect: {settings.config_path} names no account and nothing was imported. "
+            "`rapport add URL` or `rapport import FILE` first, or `rapport demo` to look around."
+        )
+    return night_of(settings, as_of)
+
+
+def night_of(settings: Settings, as_of: date) -> int:
+    """Run a night, say how it went, and return the exit code."""
+    from orchestration import night
+    from orchestration.warehouse import Warehouse
+
+    _say(f"Night of {as_of} ({settings.home})")
+    done = night.run(as_of)
+    print(done.progress.table())
+    for warning in done.progress.warned:
+        _say(f"  warning: {warning}")
+    for failure in done.progress.failed:
+        _say(f"  failed:  {failure}")
+    if not done.is_published:
+        kept = "Last night's tables are still published." if (settings.published / "rapport.duckdb").exists() else "Nothing is published."
+        _say(f"Not published, after {done.seconds:.1f} s. {kept} `rapport up` shows run {done.run_id[:8]}.")
+        return NOT_PUBLISHED
+    warehouse = Warehouse(settings.warehouse_path)
+    problems = night.collection_problems(warehouse)
+    warehouse.close()
+    for problem in problems:
+        _say(f"  not collected: {problem}")
+    print(f"Published in {done.seconds:.1f} s: {settings.published}")
+    print(f"  report   {settings.published / 'report' / 'index.html'}")
+    print("  tables   ./rapport query 'from mart_summary'")
+    print("  lineage  ./rapport up")
+    return SOURCE_FAILED if problems else OK
+
+
+def _up(options: argparse.Namespace, _today: date) -> int:
+    from orchestration import up
+
+    settings = _open_home()
+    return up.run(settings.home, port=options.port)
+
+
+def _query(options: argparse.Namespace, _today: date) -> int:
+    from orchestration import reading
+
+    settings = _open_home()
+    reading.query(settings, options.sql, how=options.format)
+    return OK
+
+
+def _status(_options: argparse.Namespace, _today: date) -> int:
+    from orchestration import reading
+
+    print(reading.status(_open_home()))
+    return OK
+
+
+def _check(_options: argparse.Namespace, _today: date) -> int:
+    from orchestration import checking
+
+    settings = _open_home()
+    passed, text = checking.run(settings)
+    print(text)
+    return OK if passed else NOT_PUBLISHED
+
+
+def _report(_options: argparse.Namespace, _today: date) -> int:
+    from orchestration.nightly_report import build_report
+    from orchestration.warehouse import Warehouse
+
+    settings = _open_home()
+    warehouse = Warehouse(settings.warehouse_path)
+    print(build_report(warehouse, settings))
+    warehouse.close()
+    return OK
+
+
+def _backfill(options: argparse.Namespace, today: date) -> int:
+    first, last = _checked(options.first, today), _checked(options.last, today)
+    if first > last:
+        raise Mistake(f"the first day {first} is after the last day {last}.")
+    settings = _open_home()
+    from orchestration import night
+
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    for as_of in days:
+        done = night.run(as_of, collects=False)
+        for failure in done.progress.failed:
+            _say(f"  failed: {failure}")
+        if not done.is_published:
+            _say(f"{as_of}: not published, so the backfill stops here.")
+            return NOT_PUBLISHED
+        print(f"{as_of}  {done.seconds:5.1f} s")
+    print(f"Published: {settings.published}")
+    return OK
+
+
+def _docs(options: argparse.Namespace, _today: date) -> int:
+    from quality.render import dictionary
+
+    path = CHECKOUT / "docs" / "dictionary.md"
+    if options.check:
+        if not path.exists() or path.read_text(encoding="utf-8") != dictionary():
+            raise Mistake(f"{path} is out of date: run `rapport docs` and commit it.")
+        print("The generated documentation is up to date.")
+    else:
+        path.write_text(dictionary(), encoding="utf-8")
+        print(path)
+    return OK
+
+
+def _doctor(_options: argparse.Namespace, _today: date) -> int:
+    from orchestration import doctor
+
+    settings = _open_home()
+    healthy, text = doctor.examine(settings)
+    print(text)
+    return OK if healthy else MISTAKE
+
+
+def _bench(options: argparse.Namespace, today: date) -> int:
+    from orchestration import bench
+
+    return bench.run(rows=options.rows, json_path=options.json, as_of=yesterday(today))

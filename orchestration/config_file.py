@@ -1,0 +1,98 @@
+"""Writing `rapport.toml`: with comments for who opens it, and without losing what they wrote."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import tomlkit
+from tomlkit.items import AoT
+
+TEMPLATE = """\
+# rapport.toml: the accounts that are measured, and what was decided about them.
+# `rapport add URL` writes entries here; edit freely, comments and order are kept.
+
+# Show names in the private report (published/report/). Published tables never hold names.
+report_names = true
+
+# Keep the text of other people's replies and mentions. Off: only who, what kind and when.
+store_text = false
+
+# People who are programs: kept, but out of every measure. As "platform:native id".
+# bots = ["webmention:bot.example/feed"]
+
+# Identities that are one person, each group a list of "platform:native id".
+# same_person = [["webmention:ann.example", "activity:ann"]]
+
+# What an interaction of each kind is worth (docs/metrics/value.md); what is not named keeps its default.
+# [weights]
+# like = 0.1
+"""
+
+
+def add_source(
+    path: Path, *, account: str, source: str, url: str, endpoint: str | None = None, allow_private: bool = False
+) -> bool:
+    """Write a source of an account into the file, and return whether anything changed.
+
+    The account is made where there is none of that name. A source that is there already (same
+    connector and address) is left alone, except that its endpoint follows.
+    """
+    document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else TEMPLATE)
+    accounts = document.setdefault("account", tomlkit.aot())
+    entry = next((a for a in accounts if a.get("name") == account), None)
+    if entry is None:
+        entry = _account(account)
+        accounts.append(entry)
+    sources = entry.setdefault("source", tomlkit.aot())
+    wanted: dict[str, Any] = {"source": source, "url": url}
+    if endpoint:
+        wanted["endpoint"] = endpoint
+    if allow_private:
+        wanted["allow_private"] = True
+    present = next((s for s in sources if (s.get("source"), s.get("url")) == (source, url)), None)
+    if present is None:
+        table = tomlkit.table()
+        table.update(wanted)
+        if not isinstance(sources, AoT):
+            raise ValueError(f"{path}: `source` of account {account!r} is not a list of [[account.source]] tables.")
+        sources.append(table)
+    elif all(present.get(key) == value for key, value in wanted.items()) and ("endpoint" in present) == bool(endpoint):
+        return False
+    else:
+        present.pop("endpoint", None)
+        present.update(wanted)
+    _write(path, tomlkit.dumps(document))
+    return True
+
+
+def account_name(url: str) -> str:
+    """A name for an account, from its address: the host without `www.`.
+
+    >>> account_name("https://www.example.org/blog/")
+    'example.org'
+    """
+    host = urlsplit(url if "//" in url else f"//{url}").hostname or url
+    return re.sub(r"^www\\.", "", host)
+
+
+def _account(name: str) -> Any:
+    table = tomlkit.table()
+    table.add("name", name)
+    table.add("timezone", tomlkit.string("UTC").comment("IANA name: days and weeks are judged in it"))
+    table.add("promise_days", tomlkit.integer(7).comment("the posting promise: at least one post in so many days"))
+    table.add("is_own", tomlkit.boolean("true").comment("false: merely analysed, not yours"))
+    table.add(tomlkit.comment('own = ["https://social.example/@me"]  # your other addresses: their interactions are not an audience'))
+    return table
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file at once, so that a crash leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).replace(path)

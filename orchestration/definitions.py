@@ -1,0 +1,62 @@
+"""Everything Dagster loads, as explicit lists: assets, checks, the nightly job and its schedule.
+
+`build(home)` assembles it for one home, so a test builds the same graph on a temporary folder;
+`defs` is the one for `RAPPORT_HOME`.
+"""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dlt import DagsterDltResource
+
+from assets import core, folds, ingest, marts, staging
+from orchestration import schedules
+from orchestration import settings as settings_module
+from orchestration.io import tables_io_manager
+from orchestration.outputs import published, report
+from orchestration.warehouse import Warehouse
+from quality.catalog.tables import TABLES
+from quality.checks import checks_for
+
+# Code references are beta in Dagster, and used knowingly.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+
+def build(home: Path) -> dg.Definitions:
+    """The graph for one home: the same assets, checks, job and schedule wherever it is built."""
+    settings = settings_module.Settings(home=home)
+    return dg.Definitions(
+        assets=[
+            *ingest.collectors(warehouse_path=str(settings.warehouse_path), dlt_home=settings.dlt_home),
+            *staging.ASSETS,
+            *core.ASSETS,
+            *folds.ASSETS,
+            *marts.ASSETS,
+            published,
+            report,
+        ],
+        asset_checks=checks_for(TABLES),
+        jobs=[schedules.nightly],
+        schedules=[schedules.every_night],
+        resources={
+            "settings": dg.ResourceDefinition(lambda _: settings_module.load(home)),
+            "warehouse": dg.ResourceDefinition(lambda _: _warehouse(settings.warehouse_path)),
+            "tables": tables_io_manager,
+            "dlt_runner": DagsterDltResource(),
+        },
+    )
+
+
+def _warehouse(path: Path) -> Iterator[Any]:
+    warehouse = Warehouse(path)
+    try:
+        yield warehouse
+    finally:
+        warehouse.close()
+
+
+settings_module.prepare_environment(settings_module.home())
+defs = build(settings_module.home())

@@ -1,0 +1,154 @@
+"""`rapport run`: one night in this process, the same job that the schedule runs, with progress."""
+
+import sys
+import time
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, TextIO
+
+import dagster as dg
+import polars as pl
+
+from orchestration import definitions, schedules
+from orchestration.warehouse import Warehouse
+from quality.catalog.staging import staged
+
+LAYERS = ("raw", "staging", "core", "folds", "marts", "published")
+EXIT_OK, EXIT_MISTAKE, EXIT_SOURCE_FAILED, EXIT_NOT_PUBLISHED = 0, 1, 3, 4
+
+
+@dataclass
+class Progress:
+    """Follows the events of a run; on a terminal it shows what is being done."""
+
+    layer_of: dict[str, str]
+    out: TextIO = sys.stderr
+    rows: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    derived_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Of `seconds`, those of the tables themselves, without their checks."""
+    checks: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    warned: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    _started: float = 0.0
+    _step: str = ""
+
+    def __call__(self, entry: dg.EventLogEntry, _cursor: str) -> None:
+        """Take one event."""
+        event = entry.dagster_event
+        if event is None:
+            return
+        match event.event_type:
+            case dg.DagsterEventType.STEP_START:
+                self._step, self._started = event.step_key or "", time.perf_counter()
+                self._show(f"{self._step} ...")
+            case dg.DagsterEventType.STEP_SUCCESS | dg.DagsterEventType.STEP_FAILURE:
+                took = time.perf_counter() - self._started
+                self.seconds[self._layer(self._step)] += took
+                if not self._step.startswith("check_"):
+                    self.derived_seconds[self._layer(self._step)] += took
+                if event.event_type is dg.DagsterEventType.STEP_FAILURE:
+                    self._fail(event)
+            case dg.DagsterEventType.ASSET_MATERIALIZATION:
+                data: Any = event.event_specific_data
+                count = data.materialization.metadata.get("dagster/row_count") or data.materialization.metadata.get("rows_loaded")
+                name = data.materialization.asset_key.path[-1]
+                self.rows[name] = int(count.value or 0) if count is not None else 0
+            case dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                self._check(event.event_specific_data)
+            case _:
+                pass
+
+    def _layer(self, step: str) -> str:
+        return next((layer for name, layer in self.layer_of.items() if name in step), "raw")
+
+    def _check(self, check: Any) -> None:
+        name = check.asset_key.path[-1]
+        self.checks[self.layer_of.get(name, "raw")].append(check.passed)
+        if not check.passed:
+            line = f"{name}, {check.check_name}: {check.description or 'failed'}"
+            (self.failed if check.check_name == "contract" else self.warned).append(line)
+
+    def _fail(self, event: dg.DagsterEvent) -> None:
+        error = getattr(event.event_specific_data, "error", None)
+        while error is not None and error.cause is not None:
+            error = error.cause
+        message = str(error.message).strip().splitlines()[0] if error is not None else "failed"
+        if "blocking asset check" not in message:
+            self.failed.append(f"{event.step_key}: {message}")
+
+    def _show(self, text: str) -> None:
+        if self.out.isatty():
+            self.out.write(f"\r\033[K  {text}")
+            self.out.flush()
+
+    def table(self) -> str:
+        """What was done, a line a layer."""
+        if self.out.isatty():
+            self.out.write("\r\033[K")
+        lines = []
+        for layer in LAYERS:
+            names = [name for name in self.rows if self.layer_of.get(name) == layer]
+            if names:
+                checks = self.checks[layer]
+                passed = f"{sum(checks)} of {len(checks)} checks passed" if checks else ""
+                rows = sum(self.rows[name] for name in names)
+                lines.append(f"  {layer:<10}{len(names):>3} tables {rows:>12,} rows {self.seconds[layer]:>7.1f} s   {passed}".rstrip())
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Night:
+    """How a night went."""
+
+    as_of: date
+    run_id: str
+    is_published: bool
+    progress: Progress
+    seconds: float
+
+
+def run(as_of: date, *, collects: bool = True) -> Night:
+    """Run the night of `as_of` for `RAPPORT_HOME`, in this process.
+
+    A backfill derives and never collects: with `collects=False` the raw tables stay as they are.
+
+    The run, its events and checks are recorded in the home's Dagster instance, so the UI shows
+    them. Never raises for a failed step: the result says what failed.
+    """
+    repository = definitions.defs.get_repository_def()
+    job = definitions.defs.resolve_job_def(schedules.nightly.name)
+    layers = {key.path[-1]: node.group_name or "raw" for key, node in ((n.key, n) for n in repository.asset_graph.asset_nodes)}
+    # The longest names first: a step is found by the asset name it contains.
+    progress = Progress(dict(sorted(layers.items(), key=lambda item: -len(item[0]))))
+    started = time.perf_counter()
+    with dg.DagsterInstance.get() as instance:
+        run_id = str(uuid.uuid4())
+        instance.add_event_listener(run_id, progress)
+        result = job.execute_in_process(
+            partition_key=as_of.isoformat(),
+            instance=instance,
+            run_id=run_id,
+            raise_on_error=False,
+            asset_selection=None if collects else _derived(repository),
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    is_published = "published" in progress.rows
+    return Night(as_of, result.run_id, is_published, progress, time.perf_counter() - started)
+
+
+def _derived(repository: dg.RepositoryDefinition) -> list[dg.AssetKey]:
+    nodes = repository.asset_graph.asset_nodes
+    return [node.key for node in nodes if node.is_materializable and node.group_name != "raw"]
+
+
+def collection_problems(warehouse: Warehouse) -> list[str]:
+    """The streams whose last reading failed, a line each: account, platform and the reason."""
+    readings = pl.concat([warehouse.read(name) for name in staged("readings")])
+    last = readings.filter(pl.col("read_at") == pl.col("read_at").max().over("account_id", "platform", "stream"))
+    failed = last.filter(pl.col("status").is_in(["down", "partial"])).sort("account_id", "platform", "stream").collect()
+    return [
+        f"{row['account_id']} ({row['platform']}, {row['stream']}): {row['reason']}" for row in failed.iter_rows(named=True)
+    ]

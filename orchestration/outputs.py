@@ -1,0 +1,43 @@
+"""What leaves the warehouse, as assets: the published copy and the report, after every contract held."""
+
+from datetime import date
+
+import dagster as dg
+
+from assets.table import NIGHTS, OWNERS
+from orchestration import nightly_report
+from orchestration.publish import publish
+from quality.catalog.tables import TABLES
+
+
+@dg.asset(
+    deps=list(TABLES),
+    partitions_def=NIGHTS,
+    group_name="published",
+    kinds={"duckdb", "parquet"},
+    owners=OWNERS,
+    required_resource_keys={"warehouse", "settings"},
+)
+def published(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """What others read: `published/rapport.duckdb` and Parquet files, replaced atomically.
+
+    Comes after every table, so a failed contract anywhere leaves last night's files in place.
+    """
+    about = publish(
+        context.resources.warehouse, context.resources.settings.published, as_of=date.fromisoformat(context.partition_key)
+    )
+    return dg.MaterializeResult(metadata={**about, "as_of": str(about["as_of"]), "dagster/row_count": about["rows"]})
+
+
+@dg.asset(
+    deps=[published],
+    partitions_def=NIGHTS,
+    group_name="published",
+    kinds={"html"},
+    owners=OWNERS,
+    required_resource_keys={"warehouse", "settings"},
+)
+def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """The community manager's page: `published/report/index.html`, private to its owner."""
+    path = nightly_report.build_report(context.resources.warehouse, context.resources.settings)
+    return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(path))})

@@ -1,0 +1,71 @@
+"""Looking at what was published: `rapport query` and `rapport status`."""
+
+import sys
+
+import duckdb
+import polars as pl
+
+from orchestration.settings import Settings
+
+
+def _published(settings: Settings) -> duckdb.DuckDBPyConnection:
+    path = settings.published / "rapport.duckdb"
+    if not path.exists():
+        raise LookupError(f"nothing is published yet in {settings.published}: `rapport run` makes the first night.")
+    connection = duckdb.connect(str(path), read_only=True)
+    connection.execute("set timezone = 'UTC'; set search_path = 'marts'")
+    return connection
+
+
+def query(settings: Settings, sql: str, *, how: str) -> None:
+    """Run a query on the published marts and print its rows as a table, CSV or JSON lines.
+
+    Raises `LookupError` with the database's own message where the SQL is wrong.
+    """
+    with _published(settings) as connection:
+        try:
+            relation = connection.sql(sql)
+            if relation is None:
+                return
+            if how == "table":
+                relation.show(max_width=10_000 if not sys.stdout.isatty() else None, max_rows=200)  # type: ignore[arg-type]
+            else:
+                frame = relation.pl()
+                sys.stdout.write(frame.write_csv() if how == "csv" else frame.write_ndjson())
+        except duckdb.Error as error:
+            tables = ", ".join(row[0] for row in connection.execute("show tables").fetchall())
+            raise LookupError(f"{error}\nTables: {tables}") from error
+
+
+def status(settings: Settings) -> str:
+    """What is published, and for each account and stream how far it was collected and what to do."""
+    lines = [f"Home       {settings.home}", f"Accounts   {len(settings.accounts)} in {settings.config_path.name}"]
+    try:
+        connection = _published(settings)
+    except LookupError as nothing:
+        return "\n".join([*lines, f"Published  {nothing}"])
+    with connection:
+        about = connection.sql("select * from about").pl().to_dicts()[0]
+        collection = connection.sql("select * from mart_collection order by account_id, platform, stream").pl()
+    lines.append(f"Published  night of {about['as_of']}: {about['tables']} tables, {about['rows']:,} rows, {about['content_hash'][:12]}")
+    lines.append("")
+    offered = collection.filter(pl.col("status") != "not_offered")
+    trouble = offered.filter(pl.col("status") != "ok")
+    shown = offered if offered.height <= 60 else trouble.head(60)
+    if shown.height:
+        lines.append(f"{'account':<28} {'platform':<12} {'stream':<9} {'collected':<24} {'year':>5}  status")
+    for row in shown.iter_rows(named=True):
+        lines.append(_line(row))
+    if offered.height > shown.height:
+        lines.append(f"{offered.height:,} streams in all, {trouble.height:,} of them with trouble.")
+    if trouble.height:
+        lines.append("\n`rapport run` collects what is missing where the source still offers it; `rapport doctor` looks for causes.")
+    return "\n".join(lines)
+
+
+def _line(row: dict[str, object]) -> str:
+    share = row["coverage_share"]
+    span = f"{row['covered_from'] or '-'} - {row['covered_to'] or '-'}"
+    year = f"{float(str(share)):.0%}" if share is not None else "-"
+    reason = f": {row['reason']}" if row["status"] != "ok" and row["reason"] else ""
+    return f"{row['account_id']!s:<28} {row['platform']!s:<12} {row['stream']!s:<9} {span:<24} {year:>5}  {row['status']}{reason}"
