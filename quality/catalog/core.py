@@ -114,15 +114,6 @@ fct_interaction = Table(
             doc="active_at is occurred_at, else observed_at.",
             violations="select * from {table} where active_at is distinct from coalesce(occurred_at, observed_at)",
         ),
-        Rule(
-            name="rows_do_not_collapse",
-            doc="No more than half of the rows of the night before are gone.",
-            violations=(
-                "select 'rows' as what, (select count(*) from {previous}) as before, (select count(*) from {table}) as now "
-                "where (select count(*) from {table}) < 0.5 * (select count(*) from {previous})"
-            ),
-            severity="warn",
-        ),
     ),
 )  # fmt: skip
 fct_counter = Table(

@@ -269,7 +269,7 @@ def _growth(grain: str) -> Table:
             Rule(
                 name="parts_sum_to_whole",
                 doc="active = new + returning + resurrecting.",
-                violations="select * from {table} where active <> new + returning + resurrecting",
+                violations='select * from {table} where active <> new + "returning" + resurrecting',
             ),
         ),
     )  # fmt: skip
