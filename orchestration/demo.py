@@ -21,6 +21,7 @@ Marts = Callable[[str], pl.DataFrame]
 STEADINESS_WITHIN = 0.03
 ANSWERED_WITHIN = 0.03
 ELASTICITY_WITHIN = 0.3
+WORTH_WITHIN = 1.5
 SPIKE_WITHIN_DAYS = 1
 STAYS_DAYS = 56
 """Somebody stays who is seen again this long after the first contact."""
@@ -214,7 +215,8 @@ def _promoter(account: str, accounts: Mapping[str, Any], value: pl.DataFrame) ->
         f"{_interval(row, 'promotion_penalty')} of the others",
         told["promotional_share_28d"] is not None
         and abs(row["promotional_share_28d"] - told["promotional_share_28d"]) <= 0.02
-        and row["promotion_penalty_low"] <= told["promotional_worth"] <= row["promotion_penalty_high"] < 1,
+        and row["promotion_penalty_high"] < 1
+        and abs(math.log(max(row["promotion_penalty"], 1e-9) / told["promotional_worth"])) <= math.log(WORTH_WITHIN),
     )
 
 

@@ -195,7 +195,7 @@ def test_empty_marts_are_not_found():
         ("mart_dilution", {"dilution_elasticity": None}, {"over_poster"}),
         ("mart_value", {"promotional_share_28d": 0.3}, {"promoter"}),
         ("mart_value", {"promotion_penalty_high": 1.2}, {"promoter"}),
-        ("mart_value", {"promotion_penalty_low": 0.36}, {"promoter"}),
+        ("mart_value", {"promotion_penalty": 0.6}, {"promoter"}),
         ("mart_value", {"promotion_penalty": None}, {"promoter"}),
         ("mart_spike", {"started_on": date(2025, 3, 1)}, {"spike_chaser"}),
         ("mart_spike", {"platform": "activity"}, {"spike_chaser"}),
