@@ -223,11 +223,7 @@ def _promoter(account: str, accounts: Mapping[str, Any], value: pl.DataFrame) ->
 def _answers(account: str, accounts: Mapping[str, Any], relationship: pl.DataFrame) -> Finding:
     told = accounts[account]
     probability = told["answer_probability"]
-    planted = (
-        f"answers {probability:.0%} of those who write, half of them within {told['answer_hours']:.0f} hours"
-        if probability
-        else "never answers anybody"
-    )
+    planted = f"answers {probability:.0%} of those who write" if probability else "never answers anybody"
     answered = {
         name: (out / wrote, mutual)
         for name, wrote, out, mutual in relationship.group_by("account_id")
@@ -253,7 +249,7 @@ def _answers(account: str, accounts: Mapping[str, Any], relationship: pl.DataFra
     return Finding(
         account,
         planted,
-        f"{_percent(share)} as many answers as messages (others {_percent(low)} to {_percent(high)}); "
+        f"answers for {_percent(share)} of the messages (others {_percent(low)} to {_percent(high)}); "
         f"reciprocity {_number(mutual)}",
         apart and abs(share - told["answered_share"]) <= ANSWERED_WITHIN,
     )
@@ -325,7 +321,7 @@ def _share(arm: Mapping[str, Any]) -> str:
 
 
 def _days(account: str, accounts: Mapping[str, Any]) -> str:
-    return f"{_number(accounts[account]['longest_silence_days'])} days"
+    return f"{accounts[account]['longest_silence_days']:.1f} days"
 
 
 def _dates(days: Iterable[date]) -> str:

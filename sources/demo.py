@@ -183,7 +183,9 @@ def _publish(rng: np.random.Generator, habit: Habit, *, start: int, days: int) -
     dates = np.interp(turns + rng.uniform(-0.3, 0.3, len(turns)), expected, np.arange(days + 1)).astype(np.int64)
     office_hours = (7 + 14 * rng.beta(2, 2, len(turns))) * 3600
     published = np.unique(start + dates * DAY + office_hours.astype(np.int64))
-    is_promotional = rng.random(len(published)) < habit.promotional_share
+    # So many of every ten, in any order: the share holds in each month, not only in the long run.
+    tens = rng.random((len(published) // 10 + 1, 10)).argsort(axis=1) < 10 * habit.promotional_share
+    is_promotional = tens.reshape(-1)[: len(published)]
     worth = np.where(is_promotional, habit.promotional_worth, 1.0)
     return _Posts(published, _snowflakes(published), is_promotional, worth)
 

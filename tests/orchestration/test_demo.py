@@ -170,8 +170,8 @@ def test_sentences_carry_the_numbers():
     assert "10% of 40 spike-won, 100% of the other 40" in found["spike_chaser"]
     assert "elasticity -0.95 (-1.06 to -0.84); value per post 3 (others' median 10)" in found["over_poster"]
     assert found["promoter"] == "44% of the last 28 days; worth 0.36 (0.30 to 0.43) of the others"
-    assert found["listener"] == "95% as many answers as messages (others 50% to 50%); reciprocity 0.97"
-    assert found["deaf"] == "0% as many answers as messages (others 50% to 95%); reciprocity 0"
+    assert found["listener"] == "answers for 95% of the messages (others 50% to 50%); reciprocity 0.97"
+    assert found["deaf"] == "answers for 0% of the messages (others 50% to 95%); reciprocity 0"
     assert found["all accounts"] == "92 relationships, at each account as many as planted"
 
 
