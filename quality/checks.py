@@ -13,7 +13,7 @@ import dagster as dg
 
 from quality.catalog.model import Table
 from quality.catalog.tables import TABLES
-from quality.expectations import Verdict, validate
+from quality.expectations import Verdict, validate_both
 from quality.failures import Failure
 
 _DOCS = {
@@ -86,8 +86,7 @@ def judge(table: Table, warehouse: Warehouse, night: str | None = None) -> tuple
     previous = warehouse.previous(table.name) if (schema, name) == warehouse.location(table.name) else None
     try:
         with warehouse.released():
-            contract = validate(table, warehouse_path=warehouse.path, severity="contract", schema=schema)
-            watch = validate(table, warehouse_path=warehouse.path, severity="watch", schema=schema, previous=previous)
+            contract, watch = validate_both(table, warehouse_path=warehouse.path, schema=schema, previous=previous)
     except Exception:
         warehouse.roll_back(table.name, night)
         raise

@@ -5,7 +5,7 @@ Great Expectations takes seconds to import, so every function imports it itself.
 writes to the warehouse; what a failure leads to is in `quality/checks.py`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -125,26 +125,57 @@ def validate(
     for writing meanwhile. `schema` is where the table is (default: its layer's), `previous` its
     version of the night before as `schema.table`. An expectation that cannot be evaluated (broken
     SQL, a missing column) fails, with the reason; it never passes.
-
-    Works in two steps, since fetching samples costs a query for each expectation: everything is
-    judged first, then what failed is asked for rows.
     """
-    import great_expectations as gx  # noqa: PLC0415
+    promised = {severity: suite(table, severity, previous=previous)}
+    return _judged(table, promised, warehouse_path, schema or table.layer)[severity]
 
-    promised = suite(table, severity, previous=previous)
-    if not promised.expectations:
-        return Verdict(passed=True, expectations=0)
-    with _batch(warehouse_path, schema or table.layer, table.name) as batch:
-        judged = batch.validate(promised, result_format="BOOLEAN_ONLY").results
+
+def validate_both(
+    table: Table, *, warehouse_path: str | Path, schema: str | None = None, previous: str | None = None
+) -> tuple[Verdict, Verdict]:
+    """The verdicts on `contract` and `watch` together, for little more than the price of one; see `validate`."""
+    promised: dict[Severity, gx.ExpectationSuite] = {
+        "contract": suite(table, "contract"),
+        "watch": suite(table, "watch", previous=previous),
+    }
+    verdicts = _judged(table, promised, warehouse_path, schema or table.layer)
+    return verdicts["contract"], verdicts["watch"]
+
+
+def _judged(
+    table: Table, promised: Mapping[Severity, "gx.ExpectationSuite"], path: str | Path, schema: str
+) -> dict[Severity, Verdict]:
+    """Two steps, since fetching samples costs a query for each expectation: all are judged, then what failed gives rows."""
+    import great_expectations as gx  # noqa: PLC0415 - seconds
+
+    expectations = [expectation for one in promised.values() for expectation in one.expectations]
+    if not expectations:
+        return {severity: Verdict(passed=True, expectations=0) for severity in promised}
+    with _batch(path, schema, table.name) as batch:
+        suite_of_all = gx.ExpectationSuite(name=table.name, expectations=expectations)
+        judged = batch.validate(suite_of_all, result_format="BOOLEAN_ONLY").results
         failed = [result for result in judged if not result.success]
-        again = [gx.ExpectationSuite(name=promised.name, expectations=group) for group in _by_format(failed)]
         detailed = [
             result
-            for group, result_format in zip(again, (_ROWS, _sampled(table)), strict=True)
-            if group.expectations
-            for result in batch.validate(group, result_format=result_format).results
+            for group, result_format in zip(_by_format(failed), (_ROWS, _sampled(table)), strict=True)
+            if group
+            for result in batch.validate(
+                gx.ExpectationSuite(name=table.name, expectations=group), result_format=result_format
+            ).results
         ]
-    return Verdict(passed=not failed, expectations=len(judged), failures=failures(table, detailed))
+    return {
+        severity: Verdict(
+            passed=not _of(severity, failed),
+            expectations=len(_of(severity, judged)),
+            failures=failures(table, _of(severity, detailed)),
+        )
+        for severity in promised
+    }
+
+
+def _of(severity: Severity, results: Iterable[Any]) -> list[Any]:
+    wanted = "critical" if severity == "contract" else "warning"
+    return [result for result in results if result.expectation_config.severity == wanted]
 
 
 def _by_format(failed: Iterable[Any]) -> tuple[list["Expectation"], list["Expectation"]]:
