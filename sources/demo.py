@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sources.demo_words import handle, text_of_post
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -334,7 +336,7 @@ def _snowflakes(seconds: Ints, *, offset: int = 0) -> npt.NDArray[np.str_]:
 
 
 def _post_frame(rng: np.random.Generator, habit: Habit, posts: _Posts) -> pl.DataFrame:
-    texts = [_text(rng, habit.account, is_promotional=bool(promotional)) for promotional in posts.is_promotional]
+    texts = [text_of_post(rng, habit.account, is_promotional=bool(promotional)) for promotional in posts.is_promotional]
     return pl.DataFrame(
         {
             "account": [habit.account] * len(texts),
@@ -350,29 +352,10 @@ def _post_frame(rng: np.random.Generator, habit: Habit, posts: _Posts) -> pl.Dat
     ).select("account", "post", _moment("second").alias("published_at"), pl.exclude("account", "post", "second"))
 
 
-def _text(rng: np.random.Generator, account: str, *, is_promotional: bool) -> str:
-    """A few sentences of 40 to 60 words; a promotional one ends with a campaign link, an offer, or both."""
-    words = [WORDS[i] for i in rng.integers(0, len(WORDS), rng.integers(40, 61))]
-    breaks = np.sort(rng.choice(np.arange(4, len(words) - 4), size=3, replace=False))
-    sentences = [" ".join(part).capitalize() + "." for part in np.split(np.array(words), breaks)]
-    if is_promotional:
-        link = f"https://shop.{account.replace('_', '-')}.example/kit?utm_source=social&utm_campaign={words[0]}"
-        offer = OFFERS[rng.integers(len(OFFERS))].format(percent=rng.integers(2, 9) * 5, price=rng.integers(9, 60))
-        sentences.append((link, offer, f"{offer} {link}")[rng.integers(3)])
-    return " ".join(sentences)
-
-
 def _handles(rng: np.random.Generator, number: int, lives: _Lives) -> npt.NDArray[np.str_]:
     """One handle a person; accounts share nobody, so that each life stays as planted."""
     codes = rng.permutation(int((~lives.is_return).sum())) * len(HABITS) + number
-    return np.array([_handle(int(code)) for code in codes])
-
-
-def _handle(code: int) -> str:
-    rest, given = divmod(code, len(GIVEN))
-    rest, family = divmod(rest, len(FAMILY))
-    more, server = divmod(rest, len(SERVERS))
-    return f"{GIVEN[given]}.{FAMILY[family]}{more or ''}@{SERVERS[server]}"
+    return np.array([handle(int(code)) for code in codes])
 
 
 def _truth(
@@ -405,46 +388,3 @@ def _truth(
         "retracted": int(interactions["retracted_at"].is_not_null().sum()),
         "inbound_by_kind": dict(sorted(inbound.group_by("kind").len().rows())),
     }
-
-
-OFFERS = (
-    "Now {percent}% off until Sunday, use code THANKS at checkout.",
-    "Buy now for only ${price}.99 while stocks last!",
-    "Get {percent}% discount today, order now.",
-    "Limited offer: {percent}% discount for followers, shop now.",
-)
-GIVEN, FAMILY, SERVERS, WORDS = (
-    text.split()
-    for text in (
-        """
-        ada amir anouk arlo bela bruno carla cem dalia dario elif emil esra fabio farah greta hugo ines ivo
-        jana jonas kaja kofi lena leon lucia malik marta mira nils noor olga omar petra rosa samir tilda uma
-        yara zeno
-        """,
-        """
-        abbot adler aydin barro becker bright castel costa dahl demir eklund ferro field gallo haas holm ivers
-        jansen kaya keller lindt lopez marsh meyer novak okafor olsen pardo quist reed rossi santos sand tamm
-        ueda vidal weiss wolff young zeman
-        """,
-        """
-        kiln.example orchard.example harbor.example meadow.example loom.example lantern.example tundra.example
-        quay.example
-        """,
-        """
-        above after against almost always among ancient apple around ashes autumn barley beacon become before
-        begin believe below beside between birch bitter boat border both bread brick bright brook brought
-        brush bundle cabin called canvas carried cedar chair chapter cherry clay climb cloud cobalt colour
-        compass corner could country cousin creek curious dark dawn delta different door drawing drift dust
-        earth echo eight empty enough every fabric falcon farther feather fern fifty finch fire flax floor
-        flower forest forgot fourth frost gather ginger glass grain grass great ground half hand harvest heard
-        heavy held hollow horizon house idea inside island jacket journey keeper kitchen knot ladder lamp
-        large laughter leaf leather left letter lichen linen little lower march market meadow melody might
-        mill mirror moment morning mother music nearly never north number ocean old onion orange other outside
-        owl paper pebble people perhaps picture plain plate pocket pond porch quarry question quilt raven
-        remember ribbon river robin root rough saddle salt season seed seven shallow shelter short silent
-        simple sketch sleep small snow soil south spoon square stone story straw street studio swallow tale
-        thread through tide today tomorrow tower travel tuesday twelve twilight upstairs velvet violet wagon
-        warm wave weave whale wheel white willow window wonder wool workshop yesterday
-        """,
-    )
-)
