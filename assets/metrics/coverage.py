@@ -118,11 +118,11 @@ def collection(fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFram
 def uncovered_before(
     frame: pl.LazyFrame, spans: pl.LazyFrame, *, at: str, by: Sequence[str], unit: int = 1
 ) -> pl.LazyFrame:
-    """How much uncovered time lies before each point: the frame, sorted by `at`, with `uncovered` (0 where none).
+    """How much uncovered time lies before each point: the frame, in any order, with two more columns.
 
-    `at` is an integer column counting from the epoch, `unit` of them a day (1: days; 86_400_000_000: microseconds).
-    `spans` are those of `missing`, with the columns `by` that they share with the frame. A point inside a span has
-    the span's part before it.
+    `uncovered` (0 where none) and `is_uncovered` (the point itself lies in a span; `uncovered` then has the span's
+    part before it). `at` is an integer column counting from the epoch, `unit` of them a day (1: days; 86_400_000_000:
+    microseconds). `spans` are those of `missing`, with the columns `by` that they share with the frame.
     """
     starts = spans.select(
         *by,
@@ -131,8 +131,9 @@ def uncovered_before(
     )
     length = pl.col("_stop") - pl.col("_start")
     earlier = (length.cum_sum() - length).over(by, order_by="_start").alias("_earlier")
-    return (
-        frame.sort(at)
+    touched = (
+        frame.join(starts, on=list(by), how="semi")  # few series have holes: only those pay for the search
+        .sort(at)
         .join_asof(
             starts.with_columns(earlier).sort("_start"),
             left_on=at,
@@ -142,10 +143,15 @@ def uncovered_before(
             check_sortedness=False,  # sorted just above; Polars cannot check it within groups and warns
         )
         .with_columns(
-            (pl.col("_earlier") + pl.min_horizontal(at, "_stop") - pl.col("_start")).fill_null(0).alias("uncovered")
+            (pl.col("_earlier") + pl.min_horizontal(at, "_stop") - pl.col("_start")).fill_null(0).alias("uncovered"),
+            (pl.col(at) < pl.col("_stop")).fill_null(value=False).alias("is_uncovered"),
         )
         .drop("_start", "_stop", "_earlier", strict=False)
     )
+    untouched = frame.join(starts, on=list(by), how="anti").with_columns(
+        pl.lit(0, dtype=pl.Int64).alias("uncovered"), pl.lit(value=False).alias("is_uncovered")
+    )
+    return pl.concat([touched, untouched])
 
 
 def _offered(fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
@@ -197,7 +203,8 @@ def _share(windows: pl.LazyFrame, spans: pl.LazyFrame, *, by: Sequence[str], as_
         pl.max_horizontal("from_date", "_birth").cast(pl.Int64).alias("_window_start"),
         pl.min_horizontal(pl.col("to_date").cast(pl.Int64) + 1, day_after_as_of).alias("_window_stop"),
     )
-    at_start = uncovered_before(clipped, spans, at="_window_start", by=by).rename({"uncovered": "_at_start"})
+    at_start = uncovered_before(clipped, spans, at="_window_start", by=by)
+    at_start = at_start.rename({"uncovered": "_at_start"}).drop("is_uncovered")
     days = pl.col("_window_stop") - pl.col("_window_start")
     uncovered = pl.col("uncovered") - pl.col("_at_start")
     return (
@@ -205,5 +212,5 @@ def _share(windows: pl.LazyFrame, spans: pl.LazyFrame, *, by: Sequence[str], as_
         .with_columns(
             pl.when(pl.col("_birth").is_not_null() & (days > 0)).then((days - uncovered) / days).alias("coverage_share")
         )
-        .drop("_birth", "_window_start", "_window_stop", "_at_start", "uncovered")
+        .drop("_birth", "_window_start", "_window_stop", "_at_start", "uncovered", "is_uncovered")
     )
