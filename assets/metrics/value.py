@@ -1,0 +1,358 @@
+"""What do people value? Posts in their first seven days, and what an account's posts give on average.
+
+`post_value` judges each post, `value` the posts of a year; rates of few posts are in
+`assets.metrics.shrinkage`, the effect of posting more in `assets.metrics.dilution`. Associations
+only: nothing here says that promotion or frequency causes anything.
+"""
+
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from assets.metrics.coverage import ALL, coverage_share
+from assets.metrics.dilution import dilution
+from assets.metrics.intervals import mean_interval, percentile_interval, resampled_totals
+from assets.metrics.shrinkage import shrunken_rate, shrunken_rates
+from assets.metrics.visible import end_of, visible_posts
+
+__all__ = ["dilution", "post_value", "shrunken_rate", "value"]
+
+WINDOW = timedelta(days=7)
+"""How long after publishing a post is judged."""
+YEAR_DAYS = 364
+MINIMUM_COVERAGE = 0.9
+PREVIOUS_POSTS = 30
+MINIMUM_PREVIOUS_POSTS = 10
+MINIMUM_ARM = 10
+"""Posts of each kind, promotional and other, that a comparison needs."""
+
+_COUNTS = {
+    "interactions_7d": ("interactions",),
+    "replies_7d": ("replies",),
+    "reposts_7d": ("reposts",),
+    "likes_7d": ("likes",),
+    "conversation_7d": ("replies", "mentions", "quotes"),
+    "amplification_7d": ("reposts",),
+    "applause_7d": ("likes",),
+}
+_VALUES = {"value_7d": "value", "value_7d_low": "value_low", "value_7d_high": "value_high"}
+_BLOCK = 50_000
+
+Floats = NDArray[np.float64]
+
+
+def post_value(
+    fold_post_value: pl.LazyFrame,
+    dim_post: pl.LazyFrame,
+    dim_identity: pl.LazyFrame,
+    fct_counter: pl.LazyFrame,
+    fct_collection_span: pl.LazyFrame,
+    *,
+    as_of: date,
+) -> pl.LazyFrame:
+    """What did people value? `mart_post_value`: one row for each post visible on `as_of`, deleted ones included.
+
+    I7 (`interactions_7d`) are the inbound interactions of people, not bots, in the seven days after
+    publishing; `people_7d` the distinct persons behind them; `value_7d` their weighted sum, `_low` and
+    `_high` with a like worth 0 and 0.3. Kaushik's rates are counts of a post: `conversation_7d` replies,
+    mentions and quotes, `amplification_7d` reposts, `applause_7d` likes. A post that nobody answered has
+    zeros. `engagement_rate_by_followers` is I7 over the followers last seen on or before the day of
+    publishing, on the post's platform; null where there are none. `value_z` is the robust z-score of
+    ln(1 + I7) against the account's previous 30 judged posts, null with fewer than 10 or a zero MAD.
+
+    All measures are null, with the reason in `interactions_7d_note`, for a post younger than seven days
+    at the end of `as_of` (`is_pending`) and where less than 0.9 of its seven days (the day of publishing
+    and the six after) was collected: inbound, over all platforms of the account that offer it.
+
+    Source: Kaushik (2011), "Best Social Media Metrics"; MAD scaled as in Rousseeuw & Croux (1993).
+    """
+    posts = visible_posts(dim_post, as_of=as_of).with_columns(
+        (pl.col("published_at") + WINDOW > end_of(as_of)).alias("is_pending"),
+        pl.col("published_at").dt.date().alias("_day"),
+    )
+    judged = (
+        posts.join(_given(fold_post_value, dim_identity), on="post_id", how="left")
+        .join(_coverage(posts, fct_collection_span, as_of=as_of), on=["account_id", "_day"], how="left")
+        .join(_offered(fct_collection_span), on="account_id", how="left")
+        .join(_followers(posts, fct_counter), on="post_id", how="left")
+        .with_columns(_why_null().alias("interactions_7d_note"))
+    )
+    is_judged = pl.col("interactions_7d_note").is_null()
+    measures = (*_COUNTS, *_VALUES, "people_7d")
+    counted = judged.with_columns(pl.when(is_judged).then(pl.col(name).fill_null(0)).alias(name) for name in measures)
+    frame = counted.collect().lazy()  # a row a post: small, and read twice below
+    frame = frame.join(_z_scores(frame), on="post_id", how="left").with_columns(
+        (pl.col("interactions_7d") / pl.col("_followers")).alias("engagement_rate_by_followers"),
+    )
+    return frame.select(
+        "post_id", "account_id", "platform", "url", "published_at", "kind", "is_pending",
+        "interactions_7d", "interactions_7d_note", "people_7d", "replies_7d", "reposts_7d", "likes_7d",
+        "value_7d", "value_7d_low", "value_7d_high", "value_z",
+        "conversation_7d", "amplification_7d", "applause_7d", "engagement_rate_by_followers",
+        "is_promotional", "promotion_reason",
+    ).sort("post_id")  # fmt: skip
+
+
+def _given(fold_post_value: pl.LazyFrame, dim_identity: pl.LazyFrame) -> pl.LazyFrame:
+    """What people gave each post. Weights are thousandths: summed as integers, order cannot matter."""
+    people = dim_identity.filter(~pl.col("is_bot")).select("identity_id", "person_id")
+    return (
+        fold_post_value.join(people, on="identity_id", how="inner")
+        .group_by("post_id")
+        .agg(
+            *(pl.sum_horizontal(pl.col(*old).sum()).alias(new) for new, old in _COUNTS.items()),
+            *(_thousandths(old).sum().alias(new) for new, old in _VALUES.items()),
+            pl.col("person_id").n_unique().alias("people_7d"),
+        )
+        .with_columns(pl.col(name) / 1000 for name in _VALUES)
+    )
+
+
+def _thousandths(column: str) -> pl.Expr:
+    return (pl.col(column) * 1000).round().cast(pl.Int64)
+
+
+def _coverage(posts: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """How much of the week from each day of publishing was collected: `account_id, _day, coverage_share`."""
+    windows = (
+        posts.filter(~pl.col("is_pending"))
+        .select(
+            "account_id",
+            "_day",
+            pl.lit(ALL).alias("platform"),
+            pl.col("_day").alias("from_date"),
+            (pl.col("_day") + pl.duration(days=6)).alias("to_date"),
+        )
+        .unique()
+    )
+    covered = coverage_share(windows, fct_collection_span, stream="inbound", as_of=as_of)
+    return covered.select("account_id", "_day", "coverage_share")
+
+
+def _offered(fct_collection_span: pl.LazyFrame) -> pl.LazyFrame:
+    """Accounts with inbound on any platform: `account_id, _is_offered`."""
+    inbound = fct_collection_span.filter(pl.col("stream") == "inbound", pl.col("status") != "not_offered")
+    return inbound.select("account_id", pl.lit(value=True).alias("_is_offered")).unique()
+
+
+def _why_null() -> pl.Expr:
+    share = pl.col("coverage_share")
+    # Whole hundredths: a formatted float would print 0.4. At most 89: what is too little must not read 0.90.
+    hundredths = pl.min_horizontal((share * 100).round().cast(pl.Int64), 89).cast(pl.String).str.zfill(2)
+    return (
+        pl.when(pl.col("_is_offered").is_null())
+        .then(pl.lit("inbound not offered"))
+        .when(pl.col("is_pending"))
+        .then(pl.lit("pending"))
+        .when(share.is_null())
+        .then(pl.lit("inbound not collected (before its first day)"))
+        .when(share < MINIMUM_COVERAGE)
+        .then(pl.format("inbound not collected (coverage 0.{})", hundredths))
+    )
+
+
+def _followers(posts: pl.LazyFrame, fct_counter: pl.LazyFrame) -> pl.LazyFrame:
+    """Followers of the post's platform on the day of publishing: `post_id, _followers`, only where known and positive."""
+    seen = (
+        fct_counter.filter(pl.col("subject") == "profile", pl.col("counter") == "followers")
+        .with_columns(pl.col("observed_at").dt.date().alias("_day"))
+        .group_by("account_id", "platform", "_day")
+        .agg(pl.col("value").sort_by("observed_at", "value").last().alias("_followers"))
+    )
+    return (
+        posts.select("post_id", "account_id", "platform", "_day")
+        .sort("_day")
+        .join_asof(
+            seen.sort("_day"),
+            on="_day",
+            by=["account_id", "platform"],
+            strategy="backward",
+            check_sortedness=False,  # sorted just above; Polars cannot check it within groups and warns
+        )
+        .filter(pl.col("_followers") > 0)
+        .select("post_id", "_followers")
+    )
+
+
+def _z_scores(posts: pl.LazyFrame) -> pl.LazyFrame:
+    """`post_id, value_z` of the judged posts."""
+    judged = (
+        posts.filter(pl.col("interactions_7d").is_not_null())
+        .select("post_id", "account_id", "published_at", pl.col("interactions_7d").cast(pl.Float64))
+        .sort("account_id", "published_at", "post_id")
+        .collect()
+    )
+    account = judged["account_id"].rle_id().to_numpy()
+    scores = robust_z(np.log1p(judged["interactions_7d"].to_numpy()), account)
+    return judged.lazy().select("post_id", pl.lit(pl.Series("value_z", scores)).fill_nan(None).alias("value_z"))
+
+
+def robust_z(values: Floats, group: NDArray[Any]) -> Floats:
+    """How unusual each value is among its group's previous 30: (value - median) / (1.4826 MAD).
+
+    Both arrays in order, groups together. NaN with fewer than 10 previous values or a zero MAD.
+
+    >>> robust_z(np.array([1.0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 5.5 + 2.5 * 1.4826]), np.zeros(11)).round(6).tolist()[-2:]
+    [nan, 1.0]
+    """
+    result = np.full(len(values), np.nan)
+    steps = np.arange(1, PREVIOUS_POSTS + 1)
+    for start in range(0, len(values), _BLOCK):
+        own = np.arange(start, min(start + _BLOCK, len(values)))
+        before = own[:, None] - steps
+        known = (before >= 0) & (group[np.maximum(before, 0)] == group[own][:, None])
+        previous = np.where(known, values[np.maximum(before, 0)], np.nan)
+        count = known.sum(axis=1)
+        median = _row_median(previous, count)
+        deviation = _row_median(np.abs(previous - median[:, None]), count)
+        usable = (count >= MINIMUM_PREVIOUS_POSTS) & (deviation > 0)
+        result[own[usable]] = (values[own] - median)[usable] / (1.4826 * deviation[usable])
+    return result
+
+
+def _row_median(rows: Floats, count: NDArray[np.intp]) -> Floats:
+    """Median of the `count` numbers in each row; the rest of it is NaN and sorts last."""
+    ordered = np.sort(rows, axis=1)
+    row = np.arange(len(rows))
+    upper = np.minimum(count // 2, rows.shape[1] - 1)
+    return (ordered[row, np.maximum(count - 1, 0) // 2] + ordered[row, upper]) / 2
+
+
+def value(mart_post_value: pl.LazyFrame, fct_counter: pl.LazyFrame | None = None, *, as_of: date) -> pl.LazyFrame:
+    """What does a post give people, on average? `mart_value`: each account and platform, and `all`.
+
+    Means are over the judged posts published in the 364 days that end with `as_of`: `value_per_post`,
+    `people_per_post`, each with Student's t interval (two posts at least; posts taken as independent), and
+    `rate_shrunken`, the mean of Gamma-Poisson posterior rates of I7 (see `shrunken_rate`) - per follower
+    where `fct_counter` knows the followers on the day of each of the posts, else per post.
+
+    `promotional_share_28d` is over the posts of the last 28 days of which it is known whether they promote
+    something. `promotion_penalty` divides the mean `value_7d` of promotional posts by that of the others
+    in the same 364 days: below 1, promotion is valued less. Null with fewer than 10 posts of either, or
+    where the others got nothing; percentile interval of 1,000 seeded resamples of the posts of each kind.
+    """
+    start = end_of(as_of) - timedelta(days=YEAR_DAYS)
+    posts = (
+        mart_post_value.filter(pl.col("published_at") < end_of(as_of))
+        .with_columns((pl.col("published_at") >= start).alias("_in_year"))
+        .with_columns((pl.col("_in_year") & pl.col("interactions_7d").is_not_null()).alias("_is_settled"))
+    )
+    if fct_counter is None:
+        posts = posts.with_columns(pl.lit(None, pl.Int64).alias("_followers"))
+    else:
+        by_day = posts.with_columns(pl.col("published_at").dt.date().alias("_day"))
+        posts = posts.join(_followers(by_day, fct_counter), on="post_id", how="left")
+    rows = pl.concat([posts, posts.with_columns(pl.lit(ALL).alias("platform"))])
+    rows = rows.sort("account_id", "platform", "published_at", "post_id")
+    groups = rows.group_by("account_id", "platform").agg(
+        pl.col("_is_settled").sum().cast(pl.Int64).alias("posts"),
+        _promotional_28d(as_of).mean().alias("promotional_share_28d"),
+        _promotional_28d(as_of).count().alias("promotional_share_28d_n"),
+        pl.col("interactions_7d_note").filter("_in_year", ~pl.col("is_pending")).last().alias("_last_note"),
+        pl.col("_in_year").any(),
+        (pl.col("_followers").is_not_null() | ~pl.col("_is_settled")).all().alias("_by_follower"),
+    )
+    frame = groups.sort("account_id", "platform").with_row_index("_group").collect()
+    settled = (
+        rows.filter("_is_settled")
+        .join(frame.lazy().select("account_id", "platform", "_group", "_by_follower"), on=["account_id", "platform"])
+        .sort("_group", "published_at", "post_id")
+        .collect()
+    )
+    measures: dict[str, Any] = {
+        **_means(settled, frame.height),
+        **_rates(settled, frame.height),
+        **_penalties(settled, frame.height),
+    }
+    reason = (
+        pl.when(~pl.col("_in_year"))
+        .then(pl.lit("no posts in 364 days"))
+        .otherwise(pl.col("_last_note").fill_null("pending"))
+    )
+    return (
+        frame.with_columns(pl.Series(name, numbers) for name, numbers in measures.items())
+        .lazy()
+        .with_columns(
+            pl.col(pl.Float64).fill_nan(None),
+            pl.lit(as_of).alias("as_of"),
+            pl.when(pl.col("posts") == 0).then(reason).alias("value_per_post_note"),
+        )
+        .select(
+            "as_of", "account_id", "platform", "posts",
+            "value_per_post", "value_per_post_low", "value_per_post_high", "value_per_post_note",
+            "people_per_post", "people_per_post_low", "people_per_post_high",
+            "rate_shrunken", "rate_shrunken_low", "rate_shrunken_high",
+            "promotional_share_28d", "promotional_share_28d_n",
+            "promotion_penalty", "promotion_penalty_low", "promotion_penalty_high", "promotion_penalty_note",
+        )
+    )  # fmt: skip
+
+
+def _promotional_28d(as_of: date) -> pl.Expr:
+    """Whether each post of the last 28 days promotes something, where that is known."""
+    return pl.col("is_promotional").filter(pl.col("published_at") >= end_of(as_of) - timedelta(days=28)).drop_nulls()
+
+
+def _means(settled: pl.DataFrame, groups: int) -> dict[str, Floats]:
+    """`value_per_post` and `people_per_post` with their intervals, by group number."""
+    group = settled["_group"].to_numpy()
+    n = np.bincount(group, minlength=groups)
+    result: dict[str, Floats] = {}
+    for name, column in (("value_per_post", "value_7d"), ("people_per_post", "people_7d")):
+        numbers = settled[column].cast(pl.Float64).to_numpy()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.bincount(group, numbers, minlength=groups) / n
+            squares = np.bincount(group, (numbers - mean[group]) ** 2, minlength=groups)
+            low, high = mean_interval(mean, np.sqrt(squares / (n - 1)), n)
+        result |= {name: mean, f"{name}_low": np.maximum(low, 0), f"{name}_high": high}
+    return result
+
+
+def _rates(settled: pl.DataFrame, groups: int) -> dict[str, Floats]:
+    """`rate_shrunken` with its interval, by group number; fitted on the distinct pairs."""
+    exposure = pl.when("_by_follower").then("_followers").otherwise(1).cast(pl.Float64).alias("e")
+    pairs = (
+        settled.select("_group", pl.col("interactions_7d").cast(pl.Float64).alias("y"), exposure)
+        .group_by("_group", "y", "e")
+        .agg(pl.len().cast(pl.Float64).alias("w"))
+        .sort("_group", "y", "e")
+    )
+    y, e, w = (pairs[name].to_numpy() for name in ("y", "e", "w"))
+    fit = shrunken_rates(y, e, w, pairs["_group"].to_numpy().astype(np.intp), groups=groups)
+    return {"rate_shrunken": fit.mean, "rate_shrunken_low": fit.low, "rate_shrunken_high": fit.high}
+
+
+def _penalties(settled: pl.DataFrame, groups: int) -> dict[str, list[Any]]:
+    """`promotion_penalty` with its interval and note, by group number."""
+    known = settled.filter(pl.col("is_promotional").is_not_null())
+    group, is_promotional = known["_group"].to_numpy(), known["is_promotional"].to_numpy()
+    numbers = known["value_7d"].to_numpy()
+    names = ("promotion_penalty", "promotion_penalty_low", "promotion_penalty_high", "promotion_penalty_note")
+    result: dict[str, list[Any]] = {name: [] for name in names}
+    starts = np.searchsorted(group, np.arange(groups + 1))
+    for start, stop in pairwise(starts):
+        flags = is_promotional[start:stop].astype(bool)
+        ratio = _ratio(numbers[start:stop][flags], numbers[start:stop][~flags])
+        for name, number in zip(names, ratio, strict=True):
+            result[name].append(number)
+    return result
+
+
+def _ratio(promotional: Floats, other: Floats) -> tuple[float | None, float | None, float | None, str | None]:
+    """Mean of one kind over mean of the other, its bootstrap interval, or why not."""
+    counts = f"{len(promotional)} promotional and {len(other)} other posts"
+    if min(len(promotional), len(other)) < MINIMUM_ARM:
+        return None, None, None, f"{counts}: needs {MINIMUM_ARM} of each"
+    if not other.any():
+        return None, None, None, f"{counts}: the others got nothing"
+    above = resampled_totals(promotional[:, None], seed=0)[:, 0] / len(promotional)
+    below = resampled_totals(other[:, None], seed=1)[:, 0] / len(other)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = above / below
+    low, high = percentile_interval(ratios[~np.isnan(ratios)])  # 0/0 says nothing either way
+    ratio = float(promotional.mean() / other.mean())
+    return ratio, low if np.isfinite(low) else None, high if np.isfinite(high) else None, None
