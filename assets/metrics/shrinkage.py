@@ -106,10 +106,10 @@ def shrunken_rates(y: Floats, e: Floats, weights: Floats, group: NDArray[np.intp
 
 
 def _garwood(events: Floats, exposure: Floats) -> tuple[Floats, Floats]:
-    """Exact 95 % interval of a Poisson rate."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low = np.where(events > 0, stats.chi2.ppf(0.025, 2 * np.maximum(events, 1)) / 2, 0.0)
-        return low / exposure, stats.chi2.ppf(0.975, 2 * events + 2) / 2 / exposure
+    """Exact 95 % interval of a Poisson rate; NaN where nothing was exposed."""
+    exposed = np.where(exposure > 0, exposure, np.nan)
+    low = np.where(events > 0, stats.chi2.ppf(0.025, 2 * np.maximum(events, 1)) / 2, 0.0)
+    return low / exposed, stats.chi2.ppf(0.975, 2 * events + 2) / 2 / exposed
 
 
 def _fit(y: Floats, e: Floats, weights: Floats, group: NDArray[np.intp], start: Floats) -> tuple[Floats, Floats]:

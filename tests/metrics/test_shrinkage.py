@@ -50,7 +50,8 @@ def test_nothing_at_all():
     fit = shrunken_rate([0, 0, 0])
     assert (fit.mean, fit.low) == (0, 0)
     assert fit.high == pytest.approx(3.6889 / 3, abs=1e-4)
-    assert math.isnan(shrunken_rate([]).mean)
+    empty = shrunken_rate([])
+    assert all(math.isnan(x) for x in (empty.mean, empty.low, empty.high))
 
 
 def test_refuses_what_is_no_count():
