@@ -51,7 +51,7 @@ def steadiness(
     >>> steadiness(weekly, as_of=date(2024, 1, 28), promise_days=7)["steadiness"].item()
     1.0
     >>> steadiness(weekly, as_of=date(2024, 2, 18), promise_days=7)["steadiness"].round(4).item()
-    0.7857
+    0.6429
     """
     keys, laid = _laid_out(
         posts, as_of=as_of, promise_days=promise_days, window_days=window_days, window_from=window_from, missing=missing
@@ -156,11 +156,11 @@ def cadence(
     windows = laid.windows
     judged = _windows_covered(windows, fct_collection_span, as_of=as_of)
     result = (
-        judged.join(rhythm.promise_kept(laid), on="series")
-        .join(rhythm.posts_in_window(laid), on="series", how="left")
-        .join(rhythm.silences(laid), on="series")
-        .join(rhythm.weeks_kept(laid), on="series")
-        .join(rhythm.learned(laid), on="series", how="left")
+        judged.join(_computed(rhythm.promise_kept(laid)), on="series")
+        .join(_computed(rhythm.posts_in_window(laid)), on="series", how="left")
+        .join(_computed(rhythm.silences(laid)), on="series")
+        .join(_computed(rhythm.weeks_kept(laid)), on="series")
+        .join(_computed(rhythm.learned(laid)), on="series", how="left")
     )
     is_known = (pl.col("coverage_share") >= MIN_COVERAGE) & pl.col("first_us").is_not_null()
     measures = (

@@ -122,8 +122,10 @@ def uncovered_before(
 
     `uncovered` (0 where none) and `is_uncovered` (the point itself lies in a span; `uncovered` then has the span's
     part before it). `at` is an integer column counting from the epoch, `unit` of them a day (1: days; 86_400_000_000:
-    microseconds). `spans` are those of `missing`, with the columns `by` that they share with the frame.
+    microseconds). `spans` are those of `missing`, with the columns `by` that they share with the frame. Both are
+    computed here, once: as plans, each of their several uses below would compute them again.
     """
+    frame, spans = (lazy.lazy() for lazy in pl.collect_all([frame, spans]))
     starts = spans.select(
         *by,
         (pl.col("from_date").cast(pl.Int64) * unit).alias("_start"),
