@@ -71,11 +71,9 @@ def resampled_totals(sums: Floats, *, replicates: int = 1000, seed: int = 0) -> 
     """
     clusters = len(sums)
     generator = np.random.default_rng(seed)
-    chances = np.full(clusters, 1 / clusters)
     block = max(1, _BLOCK // clusters)
-    # einsum, not @: BLAS may split the sum differently with another number of threads.
     return np.concatenate([
-        np.einsum("rc,ck->rk", generator.multinomial(clusters, chances, size=min(block, replicates - start)), sums)
+        sums[generator.integers(clusters, size=(min(block, replicates - start), clusters))].sum(axis=1)
         for start in range(0, replicates, block)
     ])  # fmt: skip
 

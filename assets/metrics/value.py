@@ -334,10 +334,13 @@ def _penalties(settled: pl.DataFrame, groups: int) -> dict[str, list[Any]]:
     names = ("promotion_penalty", "promotion_penalty_low", "promotion_penalty_high", "promotion_penalty_note")
     result: dict[str, list[Any]] = {name: [] for name in names}
     starts = np.searchsorted(group, np.arange(groups + 1))
+    done: dict[bytes, Any] = {}  # `all` of an account with one platform repeats that platform
     for start, stop in pairwise(starts):
-        flags = is_promotional[start:stop].astype(bool)
-        ratio = _ratio(numbers[start:stop][flags], numbers[start:stop][~flags])
-        for name, number in zip(names, ratio, strict=True):
+        flags, own = is_promotional[start:stop].astype(bool), numbers[start:stop]
+        key = own.tobytes() + flags.tobytes()
+        if key not in done:
+            done[key] = _ratio(own[flags], own[~flags])
+        for name, number in zip(names, done[key], strict=True):
             result[name].append(number)
     return result
 
