@@ -27,9 +27,9 @@ def mart_post_value(
 
 
 @table_asset
-def mart_value(mart_post_value, as_of) -> pl.LazyFrame:
+def mart_value(mart_post_value, fct_counter, as_of) -> pl.LazyFrame:
     """What does a post give people, on average?"""
-    return value.value(mart_post_value, as_of=as_of)
+    return value.value(mart_post_value, fct_counter, as_of=as_of)
 
 
 @table_asset
@@ -94,14 +94,14 @@ def mart_collection(fct_collection_span, as_of) -> pl.LazyFrame:
 
 @table_asset
 def mart_summary(
-    dim_account, dim_post, fct_collection_span, mart_cadence, mart_value, mart_post_value, mart_growth_month,
+    dim_account, dim_post, fct_counter, fct_collection_span, mart_cadence, mart_value, mart_post_value, mart_growth_month,
     mart_retention_cohort, as_of,
 ) -> pl.LazyFrame:  # fmt: skip
     """The three questions in numbers, now and a quarter ago."""
     then = as_of - summary.QUARTER
     before = (
         cadence.cadence(dim_post, dim_account, fct_collection_span, as_of=then),
-        value.value(value.as_known(mart_post_value, as_of=then), as_of=then),
+        value.value(summary.as_known(mart_post_value, as_of=then), fct_counter, as_of=then),
     )
     return summary.summary(
         dim_account,

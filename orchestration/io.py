@@ -38,4 +38,4 @@ class TablesIOManager(dg.IOManager):
 @dg.io_manager(required_resource_keys={"warehouse"})
 def tables_io_manager(context: dg.InitResourceContext) -> TablesIOManager:
     """The IO manager of every table asset."""
-    return TablesIOManager(context.resources.warehouse)  # type: ignore[attr-defined]
+    return TablesIOManager(context.resources.warehouse)

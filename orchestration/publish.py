@@ -8,6 +8,7 @@ import os
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -20,7 +21,7 @@ _UNHASHED = ("last_ok_at",)
 """Wall-clock columns: they change every night, whatever was learned."""
 
 
-def publish(warehouse: Warehouse, folder: Path, *, as_of: date) -> dict[str, object]:
+def publish(warehouse: Warehouse, folder: Path, *, as_of: date) -> dict[str, Any]:
     """Write the published database and Parquet files, and return the row of `about`.
 
     Readers see the old files or the new ones, never a half-written one. An `as_of` older than the
@@ -61,7 +62,7 @@ def _catalog(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> str
     return f'"{row[0] if row else Path(warehouse.path).stem}"'
 
 
-def _about(connection: duckdb.DuckDBPyConnection, tables: list[Table], as_of: date) -> dict[str, object]:
+def _about(connection: duckdb.DuckDBPyConnection, tables: list[Table], as_of: date) -> dict[str, Any]:
     rows = {table.name: _one(connection, f"select count(*) from published_copy.marts.{table.name}") for table in tables}  # noqa: S608
     digests = [f"{table.name}={_one(connection, _digest(table))}" for table in tables]
     digest = _one(connection, "select md5(?)", "\n".join(digests))

@@ -28,7 +28,7 @@ def query(settings: Settings, sql: str, *, how: str) -> None:
             if relation is None:
                 return
             if how == "table":
-                relation.show(max_width=10_000 if not sys.stdout.isatty() else None, max_rows=200)  # type: ignore[arg-type]
+                relation.show(max_width=10_000 if not sys.stdout.isatty() else None, max_rows=200)
             else:
                 frame = relation.pl()
                 sys.stdout.write(frame.write_csv() if how == "csv" else frame.write_ndjson())

@@ -78,9 +78,7 @@ class Warehouse:
         """Say that `as_of` was published; an older one changes nothing."""
         newest = self.newest()
         if newest is None or as_of > newest:
-            self.connect().execute(
-                "begin; delete from meta.newest; insert into meta.newest values (?); commit", [as_of]
-            )
+            self.connect().execute("create or replace table meta.newest as select ?::date as as_of", [as_of])
 
     def is_past(self, as_of: date | None) -> bool:
         """Whether a newer night than `as_of` was already published."""

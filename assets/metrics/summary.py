@@ -10,6 +10,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from assets.metrics.intervals import wilson
+from assets.metrics.visible import end_of
 
 QUARTER = timedelta(days=91)
 RETAINED_AFTER_MONTHS = 3
@@ -96,6 +97,14 @@ def measures(
         _long(retained(mart_retention_cohort, as_of=as_of), RETAINED),
     ]
     return pl.concat(parts)
+
+
+def as_known(mart_post_value: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """The posts as they stood on an earlier `as_of`: later ones are gone, those younger than 7 days pending."""
+    settled = end_of(as_of) - timedelta(days=7)
+    return mart_post_value.filter(pl.col("published_at") < end_of(as_of)).with_columns(
+        is_pending=pl.col("published_at") > settled
+    )
 
 
 def retained(mart_retention_cohort: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:

@@ -142,7 +142,7 @@ mart_value = Table(
         _rate_shrunken.derived("mart_post_value.interactions_7d"),
         *(x.derived("mart_post_value.interactions_7d") for x in c.interval(_rate_shrunken)),
         _promotional.derived("mart_post_value.is_promotional"),
-        c.count("promotional_share_28d_n", "Posts of the last 28 days.", unit="posts").derived("mart_post_value.published_at"),
+        c.count("promotional_share_28d_n", "Posts of the last 28 days that could be judged.", unit="posts").derived("mart_post_value.published_at"),
         _penalty.derived("mart_post_value.value_7d", "mart_post_value.is_promotional"),
         *(x.derived("mart_post_value.value_7d", "mart_post_value.is_promotional") for x in c.interval(_penalty)),
         c.note(_penalty).derived("mart_post_value.is_promotional"),

@@ -1,0 +1,101 @@
+"""rapport.toml: read with clear messages, written without losing what the user wrote."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestration import config_file, settings
+from orchestration.settings import SettingsError
+
+
+def load(folder: Path, text: str) -> settings.Settings:
+    """Settings from that text."""
+    (folder / "rapport.toml").write_text(text, encoding="utf-8")
+    return settings.load(folder)
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    found = settings.load(tmp_path)
+    assert (found.accounts, found.weights["like"], found.report_names) == ((), 0.1, True)
+
+
+def test_added_sources_are_read_back_and_comments_survive(tmp_path: Path) -> None:
+    path = tmp_path / "rapport.toml"
+    assert config_file.add_source(path, account="blog", source="feed", url="https://blog.example/feed")
+    text = path.read_text(encoding="utf-8").replace("promise_days = 7", "promise_days = 3 # my own promise")
+    path.write_text(text + "\n# a last word\n", encoding="utf-8")
+    assert config_file.add_source(
+        path,
+        account="blog",
+        source="webmention",
+        url="https://blog.example/",
+        endpoint="http://127.0.0.1:1",
+        allow_private=True,
+    )
+    assert config_file.add_source(path, account="other", source="feed", url="https://other.example/feed")
+    written = path.read_text(encoding="utf-8")
+    assert "promise_days = 3 # my own promise" in written
+    assert "# a last word" in written
+    found = settings.load(tmp_path)
+    assert [(a.name, a.promise_days, [s.source for s in a.sources]) for a in found.accounts] == [
+        ("blog", 3.0, ["feed", "webmention"]),
+        ("other", 7.0, ["feed"]),
+    ]
+    assert found.accounts[0].sources[1].endpoint == "http://127.0.0.1:1"
+    assert found.accounts[0].sources[1].allow_private
+
+
+def test_adding_again_changes_nothing_and_a_new_endpoint_follows(tmp_path: Path) -> None:
+    path = tmp_path / "rapport.toml"
+    config_file.add_source(path, account="blog", source="feed", url="https://blog.example/feed")
+    before = path.read_text(encoding="utf-8")
+    assert not config_file.add_source(path, account="blog", source="feed", url="https://blog.example/feed")
+    assert path.read_text(encoding="utf-8") == before
+    assert config_file.add_source(
+        path, account="blog", source="feed", url="https://blog.example/feed", endpoint="https://mirror.example"
+    )
+    assert settings.load(tmp_path).accounts[0].sources[0].endpoint == "https://mirror.example"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("account = [", "not valid TOML"),
+        ("colour = 1", "unknown key 'colour' in the top level"),
+        ("[[account]]\ntimezone = 'UTC'", "has no name"),
+        ("[[account]]\nname = 'a'\n[[account]]\nname = 'a'", "'a' is there twice"),
+        ("[[account]]\nname = 'a'\ntimezone = 'Mars/Olympus'", "unknown time zone 'Mars/Olympus'"),
+        ("[[account]]\nname = 'a'\npromise_days = 0", "above 0"),
+        ("[[account]]\nname = 'a'\npromis_days = 3", "unknown key 'promis_days' in account 'a'"),
+        ("[weights]\nclap = 1", r"\[weights\] clap"),
+        ("[[account]]\nname = 'a'\n[[account.source]]\nsource = 'feed'", "has no `url`"),
+    ],
+)
+def test_a_mistake_says_what_and_where(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        load(tmp_path, text)
+    assert str(tmp_path / "rapport.toml") in str(caught.value)
+
+
+def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
+    found = settings.load(tmp_path)
+    key = found.identity_key()
+    assert len(key) == 32
+    assert found.identity_key() == key
+    assert (tmp_path / "keys" / "identity.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_accounts_own_token_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAPPORT_WEBMENTION_TOKEN", "everyones")
+    monkeypatch.setenv("RAPPORT_WEBMENTION_TOKEN_MY_BLOG", "mine")
+    assert settings.token("webmention", "my.blog") == "mine"
+    assert settings.token("webmention", "other") == "everyones"
+
+
+def test_secrets_are_not_in_the_representation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAPPORT_WEBMENTION_TOKEN", "do-not-show")
+    found = load(
+        tmp_path, "[[account]]\nname = 'a'\n[[account.source]]\nsource = 'webmention'\nurl = 'https://a.example'"
+    )
+    assert found.accounts[0].sources[0].options["token"] == "do-not-show"
+    assert "do-not-show" not in repr(found)

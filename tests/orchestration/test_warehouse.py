@@ -1,0 +1,186 @@
+"""The warehouse: whole tables swapped, versions kept, nights in the past kept apart."""
+
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from orchestration.publish import publish
+from orchestration.warehouse import Warehouse, WarehouseError
+from quality.catalog.model import ContractError, empty
+from quality.catalog.tables import MARTS, TABLES
+
+ACCOUNT = TABLES["dim_account"]
+DILUTION = TABLES["mart_dilution"]
+SPIKE = TABLES["mart_spike"]
+MONDAY, TUESDAY = date(2024, 1, 1), date(2024, 1, 2)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path):
+    """A new warehouse."""
+    made = Warehouse(tmp_path / "warehouse.duckdb")
+    yield made
+    made.close()
+
+
+def accounts(*names: str) -> pl.DataFrame:
+    """dim_account with these accounts."""
+    return pl.DataFrame({"account_id": names, "name": names, "timezone": "UTC", "promise_days": 7.0, "is_own": True})
+
+
+def dilution(as_of: date, value: float | None = 0.5) -> pl.DataFrame:
+    """mart_dilution of one account and night."""
+    row = {"as_of": as_of, "account_id": "a", "dilution_elasticity": value, "posts": 1}
+    return pl.DataFrame(
+        [{**{c.name: None for c in DILUTION.columns}, **row}], schema={c.name: c.dtype.polars for c in DILUTION.columns}
+    )
+
+
+def spikes(day: date) -> pl.DataFrame:
+    """mart_spike with one spike."""
+    row = {"account_id": "a", "platform": "all", "started_on": day, "new_people": 10, "baseline": 1.0, "p_value": 0.0}
+    return pl.DataFrame(
+        [{**{c.name: None for c in SPIKE.columns}, **row}], schema={c.name: c.dtype.polars for c in SPIKE.columns}
+    )
+
+
+def test_a_table_is_written_in_contract_order_with_its_types_and_comments(warehouse: Warehouse) -> None:
+    shuffled = accounts("b", "a").select("is_own", "promise_days", "name", "timezone", "account_id")
+    assert warehouse.write(ACCOUNT, shuffled) == 2
+    assert warehouse.read("dim_account").collect().columns == list(ACCOUNT.column_names)
+    assert warehouse.read("dim_account").collect()["account_id"].to_list() == ["a", "b"]
+    comment = (
+        warehouse.connect()
+        .execute("select comment from duckdb_columns() where column_name = 'promise_days'")
+        .fetchone()
+    )
+    assert comment is not None
+    assert comment[0].startswith("The posting promise")
+
+
+def test_a_frame_that_breaks_the_contract_is_not_written(warehouse: Warehouse) -> None:
+    warehouse.write(ACCOUNT, accounts("a"))
+    with pytest.raises(ContractError, match=r"missing columns \['is_own'\]"):
+        warehouse.write(ACCOUNT, accounts("b").drop("is_own"))
+    assert warehouse.read("dim_account").collect()["account_id"].to_list() == ["a"]
+
+
+def test_a_table_never_written_is_empty_and_typed(warehouse: Warehouse) -> None:
+    assert warehouse.read("fct_interaction").collect().equals(empty(TABLES["fct_interaction"]))
+
+
+def test_roll_back_puts_the_version_before_back_and_keeps_the_rejected_rows(warehouse: Warehouse) -> None:
+    warehouse.write(ACCOUNT, accounts("a"))
+    warehouse.write(ACCOUNT, accounts("broken"))
+    assert warehouse.previous("dim_account") == "core.dim_account__previous"
+    warehouse.roll_back("dim_account")
+    assert warehouse.read("dim_account").collect()["account_id"].to_list() == ["a"]
+    assert warehouse.connect().sql("select account_id from core.dim_account__rejected").fetchall() == [("broken",)]
+    warehouse.write(ACCOUNT, accounts("c"))
+    assert warehouse.read("dim_account").collect()["account_id"].to_list() == ["c"]
+
+
+def test_roll_back_of_a_first_write_leaves_no_table(warehouse: Warehouse) -> None:
+    warehouse.write(ACCOUNT, accounts("broken"))
+    warehouse.roll_back("dim_account")
+    assert not warehouse.has("core", "dim_account")
+
+
+def test_account_level_marts_keep_every_as_of_and_replace_the_one_written_again(warehouse: Warehouse) -> None:
+    for as_of, value in ((MONDAY, 0.1), (TUESDAY, 0.2), (MONDAY, 0.3)):
+        warehouse.write(DILUTION, dilution(as_of, value), as_of)
+    rows = warehouse.connect().sql("select as_of, dilution_elasticity from marts.mart_dilution order by 1").fetchall()
+    assert rows == [(MONDAY, 0.3), (TUESDAY, 0.2)]
+    assert warehouse.read("mart_dilution", TUESDAY).collect()["dilution_elasticity"].to_list() == [0.2]
+
+
+def test_an_older_night_leaves_newest_only_marts_untouched(warehouse: Warehouse) -> None:
+    warehouse.write(SPIKE, spikes(TUESDAY), TUESDAY)
+    warehouse.set_newest(TUESDAY)
+    warehouse.write(SPIKE, spikes(MONDAY), MONDAY)
+    assert warehouse.read("mart_spike", TUESDAY).collect()["started_on"].to_list() == [TUESDAY]
+    assert warehouse.read("mart_spike", MONDAY).collect()["started_on"].to_list() == [MONDAY]
+    assert warehouse.location("mart_spike", MONDAY) == ("past", "mart_spike")
+
+
+def test_another_process_holding_the_file_is_a_clear_message(tmp_path: Path) -> None:
+    broken = tmp_path / "warehouse.duckdb"
+    broken.write_bytes(b"not a database" * 1000)
+    with pytest.raises(WarehouseError, match="cannot be opened"):
+        Warehouse(broken).connect()
+
+
+def test_collection_days_are_a_view_of_the_spans(warehouse: Warehouse) -> None:
+    table = TABLES["fct_collection_span"]
+    row = {
+        "account_id": "a",
+        "platform": "p",
+        "stream": "posts",
+        "from_date": MONDAY,
+        "to_date": date(2024, 1, 3),
+        "status": "ok",
+    }
+    warehouse.write(
+        table,
+        pl.DataFrame(
+            [{**{c.name: None for c in table.columns}, **row}], schema={c.name: c.dtype.polars for c in table.columns}
+        ),
+    )
+    days = warehouse.connect().sql("select date from core.fct_collection_day order by 1").fetchall()
+    assert days == [(MONDAY,), (TUESDAY,), (date(2024, 1, 3),)]
+
+
+def write_all(warehouse: Warehouse, as_of: date) -> None:
+    """Every mart, empty but one."""
+    for table in MARTS.values():
+        warehouse.write(table, dilution(as_of) if table is DILUTION else empty(table), as_of)
+
+
+def test_publishing_replaces_the_files_and_the_hash_follows_the_content(warehouse: Warehouse, tmp_path: Path) -> None:
+    write_all(warehouse, MONDAY)
+    first = publish(warehouse, tmp_path / "published", as_of=MONDAY)
+    again = publish(warehouse, tmp_path / "published", as_of=MONDAY)
+    assert first == again
+    assert (first["as_of"], first["tables"], first["rows"]) == (MONDAY, len(MARTS), 1)
+    warehouse.write(DILUTION, dilution(MONDAY, 0.7), MONDAY)
+    assert publish(warehouse, tmp_path / "published", as_of=MONDAY)["content_hash"] != first["content_hash"]
+    with duckdb.connect(str(tmp_path / "published" / "rapport.duckdb"), read_only=True) as connection:
+        assert connection.sql("select dilution_elasticity from marts.mart_dilution").fetchall() == [(0.7,)]
+        comments = connection.sql(
+            "select count(*) from duckdb_columns() where schema_name = 'marts' and comment is null and table_name <> 'about'"
+        ).fetchone()
+        assert comments == (0,)
+    for name in (*MARTS, "about"):
+        frame = pl.read_parquet(tmp_path / "published" / "parquet" / f"{name}.parquet")
+        assert name == "about" or frame.columns == list(MARTS[name].column_names)
+    assert not list((tmp_path / "published").glob(".*"))
+
+
+def test_an_open_reader_keeps_the_old_file(warehouse: Warehouse, tmp_path: Path) -> None:
+    write_all(warehouse, MONDAY)
+    publish(warehouse, tmp_path / "published", as_of=MONDAY)
+    with duckdb.connect(str(tmp_path / "published" / "rapport.duckdb"), read_only=True) as reader:
+        warehouse.write(DILUTION, dilution(MONDAY, 0.7), MONDAY)
+        publish(warehouse, tmp_path / "published", as_of=MONDAY)
+        assert reader.sql("select dilution_elasticity from marts.mart_dilution").fetchall() == [(0.5,)]
+
+
+def test_the_hash_ignores_when_a_stream_was_last_read(warehouse: Warehouse, tmp_path: Path) -> None:
+    write_all(warehouse, MONDAY)
+    table = MARTS["mart_collection"]
+    hashes = []
+    for moment in ("2024-01-02 03:00:00", "2024-01-09 03:00:00"):
+        row = {"account_id": "a", "platform": "p", "stream": "posts", "status": "ok"}
+        frame = pl.DataFrame(
+            [{**{c.name: None for c in table.columns}, **row}], schema={c.name: c.dtype.polars for c in table.columns}
+        )
+        warehouse.write(
+            table,
+            frame.with_columns(last_ok_at=pl.lit(moment).str.to_datetime(time_unit="us", time_zone="UTC")),
+            MONDAY,
+        )
+        hashes.append(publish(warehouse, tmp_path / "published", as_of=MONDAY)["content_hash"])
+    assert hashes[0] == hashes[1]
