@@ -30,7 +30,7 @@ from sources.model import (
     SourceError,
     readings,
 )
-from sources.timestamps import parse_time
+from sources.timestamps import EARLIEST, parse_time
 
 NAME = PLATFORM = "feed"
 MOST_PAGES = 1000
@@ -100,7 +100,8 @@ def source(
                         yield Batch(ITEMS, [_item(account, page, item) for item in page.feed.items])
                         pages += 1
                 oldest = place.get("oldest")
-                outcome = Outcome(status="ok", covers_from=datetime.fromisoformat(oldest) if oldest else read_at)
+                covers_from = min(datetime.fromisoformat(oldest), read_at) if oldest else read_at
+                outcome = Outcome(status="ok", covers_from=covers_from)
             except SourceError as error:
                 outcome = Outcome(status="partial" if pages else "down", reason=str(error))
             outcomes.setdefault(account.account_id, []).append(outcome)
@@ -194,7 +195,7 @@ def _dates(feed: Feed) -> list[datetime]:
             dates.append(parse_time(item.get("published") or item.get("updated") or ""))
         except ValueError:
             continue  # staging sets the item aside, with the reason
-    return dates
+    return [date for date in dates if date >= EARLIEST]
 
 
 def _profile(account: AccountSource, page: Page) -> Row:

@@ -4,6 +4,9 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+"""No web page is older: an earlier time is a clock at zero."""
+
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 _COMPACT = re.compile(r"^-?\d+$")
 

@@ -30,7 +30,7 @@ from sources.model import (
     SourceError,
     readings,
 )
-from sources.timestamps import parse_time
+from sources.timestamps import EARLIEST, parse_time
 
 NAME = PLATFORM = "webmention"
 SERVICE = "https://webmention.io"
@@ -58,7 +58,18 @@ MENTIONS = RawTable(
         LOADED_AT,
     ),
 )
-TABLES = (MENTIONS, READINGS)
+PROFILES = RawTable(
+    name="profiles",
+    doc="Sites as they are configured, one row per observation.",
+    columns=(
+        ACCOUNT_ID,
+        RawColumn(name="url", doc="Address of the site.", nullable=False),
+        RawColumn(name="domain", doc="The domain that the server knows the site by.", nullable=False),
+        KEY,
+        LOADED_AT,
+    ),
+)
+TABLES = (MENTIONS, PROFILES, READINGS)
 _FIELDS = {
     "wm-received": "wm_received",
     "wm-source": "wm_source",
@@ -78,7 +89,7 @@ def source(
     tokens: Mapping[str, str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> DltSource:
-    """The webmentions of the accounts: resources `mentions` and `readings`.
+    """The webmentions of the accounts: resources `mentions`, `profiles` and `readings`.
 
     `tokens` maps account_id to the token of its site; `options["token"]` of the account wins.
     A site that cannot be read is reported in `readings` and stops no other one.
@@ -91,12 +102,14 @@ def source(
             token = account.options.get("token") or (tokens or {}).get(account.account_id)
             where = f"{account.account_id} {domain(account.url)} {mask(account.endpoint or SERVICE)}"
             place, pages = state.setdefault(where, {}), 0
+            site = {"account_id": account.account_id, "url": account.url, "domain": domain(account.url)}
+            yield Batch(PROFILES, [site])
             try:
                 with Client(allow_private=account.allow_private, limits=limits) as client:
                     for page in _pages(account, client, token, place, read_at=read_at):
                         yield Batch(MENTIONS, [_row(account.account_id, m, store_text=store_text) for m in page])
                         pages += 1
-                outcome = Outcome(status="ok", covers_from=datetime.fromisoformat(place["oldest"]))
+                outcome = Outcome(status="ok", covers_from=min(datetime.fromisoformat(place["oldest"]), read_at))
             except SourceError as error:
                 outcome = Outcome(status="partial" if pages else "down", reason=str(error))
             outcomes.setdefault(account.account_id, []).append(outcome)
@@ -203,9 +216,10 @@ def _is_number(value: object) -> bool:
 
 def _received(mention: dict[str, Any]) -> datetime | None:
     try:
-        return parse_time(mention["wm-received"])
+        received = parse_time(mention["wm-received"])
     except (KeyError, ValueError, AttributeError):
         return None  # staging sets the row aside, with the reason
+    return received if received >= EARLIEST else None
 
 
 def _text(value: object) -> str | None:

@@ -1,18 +1,16 @@
 """Reading the times that sources write, column by column, for every source's staging.
 
 A timestamp without zone is UTC. What cannot be read becomes null; the caller sets the row aside
-(`unreadable`). Times before 1990 are no times of a social platform: they are a clock at zero.
+(`unreadable`). So do times before 1990: they are no times of a web page but a clock at zero.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 
-from quality.catalog.columns import EARLIEST
-from sources.timestamps import parse_time
+from sources.timestamps import EARLIEST, parse_time
 
 TIMESTAMP = pl.Datetime("us", "UTC")
-_EARLIEST = datetime.fromisoformat(EARLIEST).replace(tzinfo=UTC)
 
 
 def parsed(text: pl.Expr) -> pl.Expr:
@@ -24,16 +22,16 @@ def parsed(text: pl.Expr) -> pl.Expr:
     >>> frame.select(parsed(pl.col("at"))).to_series().dt.to_string("iso:strict").to_list()
     ['2020-01-02T01:04:05.000000+00:00', '2020-01-02T03:04:00.000000+00:00', None, None]
     """
-    return text.map_batches(_parsed, return_dtype=TIMESTAMP, is_elementwise=True)
+    moment = text.map_batches(_parsed, return_dtype=TIMESTAMP, is_elementwise=True)
+    return pl.when(moment >= pl.lit(EARLIEST)).then(moment)
 
 
 def unreadable(text: pl.Expr, moment: pl.Expr) -> pl.Expr:
-    """Whether a time was written that cannot be used: not read, or before any social platform.
+    """Whether a time was written that cannot be used; `moment` is what `parsed` made of `text`.
 
     An empty text is no time, not an unreadable one.
     """
-    written = text.is_not_null() & (text.str.strip_chars() != "")
-    return written & (moment.is_null() | (moment < pl.lit(_EARLIEST)))
+    return (text.str.strip_chars() != "").fill_null(value=False) & moment.is_null()
 
 
 def _parsed(texts: pl.Series) -> pl.Series:
