@@ -40,18 +40,16 @@ class Warehouse(Protocol):
         """Put the version of the night before back; keep what is there as `<table>__rejected`."""
 
 
-def checks_for(
-    table_names: Iterable[str], partitions_def: dg.PartitionsDefinition | None = None
-) -> list[dg.AssetChecksDefinition]:
+def checks_for(table_names: Iterable[str]) -> list[dg.AssetChecksDefinition]:
     """For each table one step with its two asset checks; the asset key is the table's name.
 
     A failed `contract` fails the step, which keeps everything downstream of the table from
-    running. `partitions_def` is that of the tables, where they have one.
+    running, whether tables and job have partitions or not.
     """
-    return [_checks(TABLES[name], partitions_def) for name in table_names]
+    return [_checks(TABLES[name]) for name in table_names]
 
 
-def _checks(table: Table, partitions_def: dg.PartitionsDefinition | None) -> dg.AssetChecksDefinition:
+def _checks(table: Table) -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(
         name=f"check_{table.name}",
         specs=[
@@ -60,7 +58,6 @@ def _checks(table: Table, partitions_def: dg.PartitionsDefinition | None) -> dg.
                 asset=dg.AssetKey([table.name]),
                 description=description,
                 blocking=severity == "contract",
-                partitions_def=partitions_def,
             )
             for severity, description in _DOCS.items()
         ],

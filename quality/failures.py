@@ -70,7 +70,9 @@ def _failure(table: Table, result: Any) -> Failure:
     if "rule" in meta:
         count, sampled = details["observed_value"], details["details"]["unexpected_rows"]
     else:
-        count, sampled = details.get("unexpected_count"), details.get("partial_unexpected_index_list") or ()
+        # A key has no index list: its sample is the keys themselves.
+        sampled = details.get("partial_unexpected_index_list") or details.get("partial_unexpected_list") or ()
+        count, sampled = details.get("unexpected_count"), [x for x in sampled if isinstance(x, Mapping)]
     rows = tuple({key: shown(key, value) for key, value in row.items()} for row in sampled[:SAMPLE])
     if "rule" in meta:
         said = f"{_count(count, 'row')} against the rule {name}: {meta['doc']}{_example(table, rows)}"
