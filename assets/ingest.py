@@ -80,9 +80,8 @@ def _spec(source: str, table_name: str) -> dg.AssetSpec:
         owners=OWNERS,
         tags={"layer": "raw", "source": source},
         metadata={
-            **dg.TableMetadataSet(
-                column_schema=dg.TableSchema(columns=columns), table_name=f"raw_{source}.{table_name}"
-            )
+            "dagster/column_schema": dg.TableSchema(columns=columns),
+            "dagster/table_name": f"raw_{source}.{table_name}",
         },
     )
 

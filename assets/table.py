@@ -31,9 +31,15 @@ def table_asset(function: Callable[..., pl.LazyFrame]) -> dg.AssetsDefinition:
 
     Raises `KeyError` where the catalogue has no such table.
     """
-    table = TABLES[function.__name__]
+    return asset_of(TABLES[function.__name__], function, _tables)
+
+
+def asset_of(
+    table: Table, function: Callable[..., pl.LazyFrame], upstream_of: Callable[[str], tuple[str, ...]]
+) -> dg.AssetsDefinition:
+    """The asset of `table`, computed by `function`; `upstream_of` says which assets a parameter stands for."""
     parameters = tuple(inspect.signature(function).parameters)
-    tables = {name: _tables(name) for name in parameters if name not in _ARGUMENTS}
+    tables = {name: upstream_of(name) for name in parameters if name not in _ARGUMENTS}
     upstream = [name for names in tables.values() for name in names]
 
     def compute(context: dg.AssetExecutionContext, **inputs: Any) -> pl.LazyFrame:
@@ -46,6 +52,8 @@ def table_asset(function: Callable[..., pl.LazyFrame]) -> dg.AssetsDefinition:
             arguments["settings"] = context.resources.settings
         return function(**arguments)
 
+    compute.__name__ = table.name
+    compute.__doc__ = function.__doc__
     return dg.asset(
         name=table.name,
         description=_description(table),
@@ -53,21 +61,19 @@ def table_asset(function: Callable[..., pl.LazyFrame]) -> dg.AssetsDefinition:
         kinds={"polars", "duckdb"},
         owners=OWNERS,
         tags={"layer": table.layer},
-        ins={name: dg.AssetIn(key=dg.AssetKey(name)) for name in upstream},
+        ins={name: dg.AssetIn(key=dg.AssetKey(name), input_manager_key="tables") for name in upstream},
         partitions_def=NIGHTS if table.follows_as_of else None,
         io_manager_key="tables",
         required_resource_keys={"settings"},
         metadata={
-            **dg.TableMetadataSet(
-                column_schema=column_schema(table),
-                column_lineage=column_lineage(table, upstream),
-                table_name=table.qualified,
-            ),
+            "dagster/column_schema": column_schema(table),
+            "dagster/column_lineage": column_lineage(table, upstream),
+            "dagster/table_name": table.qualified,
             "grain": table.grain,
             "key": ", ".join(table.key),
             **_code(function),
         },
-    )(_named(compute, function))
+    )(compute)
 
 
 def _tables(parameter: str) -> tuple[str, ...]:
@@ -86,9 +92,3 @@ def _code(function: Callable[..., Any]) -> dict[str, Any]:
     return dict(
         dg.CodeReferencesMetadataSet(code_references=dg.CodeReferencesMetadataValue(code_references=[reference]))
     )
-
-
-def _named(compute: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    compute.__name__ = function.__name__
-    compute.__doc__ = function.__doc__
-    return compute

@@ -55,6 +55,7 @@ def add_source(
     present = next((s for s in sources if (s.get("source"), s.get("url")) == (source, url)), None)
     if present is None:
         table = tomlkit.table()
+        table.trivia.indent = "\n"
         table.update(wanted)
         if not isinstance(sources, AoT):
             raise ValueError(f"{path}: `source` of account {account!r} is not a list of [[account.source]] tables.")
@@ -80,6 +81,7 @@ def account_name(url: str) -> str:
 
 def _account(name: str) -> Any:
     table = tomlkit.table()
+    table.trivia.indent = "\n"
     table.add("name", name)
     table.add("timezone", tomlkit.string("UTC").comment("IANA name: days and weeks are judged in it"))
     table.add("promise_days", tomlkit.integer(7).comment("the posting promise: at least one post in so many days"))

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 from dagster_dlt import DagsterDltResource
 
-from assets import core, folds, ingest, marts, staging
+from assets import core, folds, ingest, marts, stage
 from orchestration import schedules
 from orchestration import settings as settings_module
 from orchestration.io import tables_io_manager
@@ -31,7 +31,7 @@ def build(home: Path) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *ingest.collectors(warehouse_path=str(settings.warehouse_path), dlt_home=settings.dlt_home),
-            *staging.ASSETS,
+            *stage.ASSETS,
             *core.ASSETS,
             *folds.ASSETS,
             *marts.ASSETS,

@@ -35,7 +35,7 @@ class Progress:
     _started: float = 0.0
     _step: str = ""
 
-    def __call__(self, entry: dg.EventLogEntry, _cursor: str) -> None:
+    def __call__(self, entry: dg.EventLogEntry) -> None:
         """Take one event."""
         event = entry.dagster_event
         if event is None:

@@ -178,5 +178,9 @@ date = day("date", "UTC day.")
 week = day("week", "Monday of the UTC week.")
 month = day("month", "First day of the month.")
 posts = count("posts", "Own posts published.", unit="posts")
-active_days = count("active_days", "Days with at least one post, in the account's time zone.", unit="days")
+active_days = count(
+    "active_days",
+    "Days with at least one post: days of the account's time zone, in mart_cadence_week UTC days.",
+    unit="days",
+)
 window_days = real("window_days", "Length of the window, without its uncovered days.", unit="days", low=0)

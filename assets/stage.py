@@ -1,0 +1,28 @@
+"""Staging as assets: `stg_<source>__<shape>` is the function `<shape>` of `assets/staging/<source>.py`.
+
+Its parameters are the source's raw tables. Which source fills which shapes is the catalogue's to
+say, so a new platform changes nothing here.
+"""
+
+from importlib import import_module
+
+import dagster as dg
+
+from assets.ingest import asset_name
+from assets.table import asset_of
+from quality.catalog.staging import SOURCES
+from quality.catalog.tables import TABLES
+
+
+def _assets() -> list[dg.AssetsDefinition]:
+    definitions = []
+    for source, shapes in SOURCES.items():
+        module = import_module(f"assets.staging.{source}")
+        definitions += [
+            asset_of(TABLES[f"stg_{source}__{shape}"], getattr(module, shape), lambda raw, s=source: (asset_name(s, raw),))
+            for shape in shapes
+        ]
+    return definitions
+
+
+ASSETS = _assets()
