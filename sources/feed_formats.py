@@ -238,7 +238,9 @@ def _construct(element: Element | None) -> str | None:
     if element is None:
         return None
     if element.get("type") == "xhtml" and len(element):
-        return tostring(element[0], encoding="unicode").replace(_XHTML, "").strip()
+        for inner in element[0].iter():
+            inner.tag = str(inner.tag).removeprefix(_XHTML)
+        return tostring(element[0], encoding="unicode").strip()
     return (element.text or "").strip() or None
 
 
