@@ -116,6 +116,7 @@ def fct_collection_span(readings: pl.LazyFrame) -> pl.LazyFrame:
     """The coverage ledger."""
     return ledger.spans(readings).select(TABLES["fct_collection_span"].column_names)
 
+
 ASSETS = [
     dim_account,
     dim_profile,

@@ -4,7 +4,7 @@
 collection (activity files) appear as external assets: `rapport import` fills them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,8 @@ def _collector(connector: Connector, target: dlt.Pipeline) -> dg.AssetsDefinitio
         read_at = datetime.now(UTC)  # noqa: TID251 - a reading happens now; what it covers is derived from it
         source = connector.source(accounts, read_at=read_at, store_text=settings.store_text)
         with warehouse.released():
-            yield from _documented(dlt_runner.run(context=context, dlt_source=source, dlt_pipeline=target))
+            events = list(dlt_runner.run(context=context, dlt_source=source, dlt_pipeline=target))
+        yield from (_documented(event, warehouse) for event in events)
 
     return collect
 
@@ -127,8 +128,8 @@ def _nothing(key: dg.AssetKey) -> dg.MaterializeResult:
     return dg.MaterializeResult(asset_key=key, metadata={"dagster/row_count": 0, "note": "no account uses this source"})
 
 
-def _documented(events: Iterable[Any]) -> Iterator[Any]:
-    """The events of a dlt run, without its column schemas: those know no documentation and would hide ours."""
-    for event in events:
-        metadata = {k: v for k, v in (event.metadata or {}).items() if k != "dagster/column_schema"}
-        yield event._replace(metadata=metadata) if hasattr(event, "_replace") else event
+def _documented(event: Any, warehouse: Any) -> Any:
+    """The event of a dlt run with the table's rows; without dlt's column schema, which would hide our documentation."""
+    name = event.asset_key.path[-1]
+    kept = {key: value for key, value in (event.metadata or {}).items() if key != "dagster/column_schema"}
+    return event._replace(metadata={**kept, "dagster/row_count": warehouse.rows(name)})

@@ -19,9 +19,7 @@ def mart_cadence_week(dim_post, fct_collection_span, as_of) -> pl.LazyFrame:
 
 
 @table_asset
-def mart_post_value(
-    fold_post_value, dim_post, dim_identity, fct_counter, fct_collection_span, as_of
-) -> pl.LazyFrame:
+def mart_post_value(fold_post_value, dim_post, dim_identity, fct_counter, fct_collection_span, as_of) -> pl.LazyFrame:
     """What did people value?"""
     return value.post_value(fold_post_value, dim_post, dim_identity, fct_counter, fct_collection_span, as_of=as_of)
 
@@ -39,9 +37,7 @@ def mart_dilution(mart_post_value, as_of) -> pl.LazyFrame:
 
 
 @table_asset
-def mart_spike(
-    fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of
-) -> pl.LazyFrame:
+def mart_spike(fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of) -> pl.LazyFrame:
     """When did unusually many new people come?"""
     return spike.spike(fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of=as_of)
 
@@ -109,6 +105,7 @@ def mart_summary(
         summary.measures(*before, mart_growth_month, mart_retention_cohort, as_of=then),
         as_of=as_of,
     )
+
 
 ASSETS = [
     mart_cadence,

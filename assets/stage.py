@@ -19,7 +19,9 @@ def _assets() -> list[dg.AssetsDefinition]:
     for source, shapes in SOURCES.items():
         module = import_module(f"assets.staging.{source}")
         definitions += [
-            asset_of(TABLES[f"stg_{source}__{shape}"], getattr(module, shape), lambda raw, s=source: (asset_name(s, raw),))
+            asset_of(
+                TABLES[f"stg_{source}__{shape}"], getattr(module, shape), lambda raw, s=source: (asset_name(s, raw),)
+            )
             for shape in shapes
         ]
     return definitions

@@ -13,7 +13,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, time as midnight, timedelta
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as midnight
 from pathlib import Path
 
 import numpy as np
@@ -50,27 +51,42 @@ def run(*, rows: int, json_path: str | None, as_of: date) -> int:
         figures.append(figure)
         sign = "≥" if figure.is_at_least else "≤"
         mark = "✓" if figure.holds else "✗"
-        print(f"{mark} {figure.what:<62} {figure.value:>12,.2f} {figure.unit:<7} ({sign} {figure.bound:,g})", flush=True)
+        print(
+            f"{mark} {figure.what:<62} {figure.value:>12,.2f} {figure.unit:<7} ({sign} {figure.bound:,g})", flush=True
+        )
 
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {rows:,} interactions, as_of {as_of}")
     launcher = [sys.executable, str(Path(sys.executable).with_name("rapport"))]
     with tempfile.TemporaryDirectory(prefix="rapport-bench-") as folder:
         home = Path(folder)
         add(Figure("rapport --help", _best(lambda: _process([*launcher, "--help"], home)), "s", 0.5))
-        loading = [sys.executable, "-c", "import orchestration.definitions as d; d.defs.get_repository_def()"]
+        loading = [
+            sys.executable,
+            "-c",
+            "import orchestration.definitions as d, pathlib, sys; d.build(pathlib.Path(sys.argv[1])).get_repository_def()",
+            str(home),
+        ]
         add(Figure("definitions load", _best(lambda: _process(loading, home)), "s", 6))
         add(Figure("demo, end to end", _timed(lambda: _process([*launcher, "demo"], home / "demo")), "s", 60))
         path = home / "interactions.parquet"
         interactions(rows=rows, as_of=as_of).write_parquet(path)
         measured = _inner(["import", str(path)], home / "million")
-        add(Figure("import from Parquet (pipeline run)", rows / measured["seconds"], "rows/s", 500_000, is_at_least=True))
+        add(
+            Figure(
+                "import from Parquet (pipeline run)", rows / measured["seconds"], "rows/s", 500_000, is_at_least=True
+            )
+        )
         add(Figure("import, peak resident", measured["resident_gb"], "GB", 3))
         derived = _inner(["derive", as_of.isoformat()], home / "million")
         add(Figure("derive: staging, core, folds and all marts", derived["derive_seconds"], "s", 30))
         add(Figure("the whole night around it (checks, publish, report, Dagster)", derived["seconds"], "s", 90))
         add(Figure("the night, peak resident", derived["resident_gb"], "GB", 3))
     if json_path:
-        content = {"rows": rows, "as_of": as_of.isoformat(), "figures": [{**asdict(f), "holds": f.holds} for f in figures]}
+        content = {
+            "rows": rows,
+            "as_of": as_of.isoformat(),
+            "figures": [{**asdict(f), "holds": f.holds} for f in figures],
+        }
         Path(json_path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return 0
 
@@ -146,7 +162,9 @@ def _step(arguments: list[str]) -> dict[str, float]:
         if not done.is_published:
             raise LookupError("; ".join(done.progress.failed))
         seconds = done.seconds
-        derive = sum(s for layer, s in done.progress.derived_seconds.items() if layer in ("staging", "core", "folds", "marts"))
+        derive = sum(
+            s for layer, s in done.progress.derived_seconds.items() if layer in ("staging", "core", "folds", "marts")
+        )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return {"seconds": seconds, "derive_seconds": derive, "resident_gb": peak}
 

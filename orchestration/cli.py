@@ -26,12 +26,16 @@ def parser() -> argparse.ArgumentParser:
     )
     verbs = top.add_subparsers(dest="verb", metavar="verb", required=True)
 
-    demo = verbs.add_parser("demo", help="run a night on a simulated community with planted truth, in a home of its own")
+    demo = verbs.add_parser(
+        "demo", help="run a night on a simulated community with planted truth, in a home of its own"
+    )
     demo.add_argument("--seed", type=int, default=1, help="another community (default 1)")
     demo.add_argument("--as-of", type=_date, help="last day of the simulation (default: yesterday, UTC)")
 
     add = verbs.add_parser("add", help="add a feed, a site or a webmention receiver to rapport.toml")
-    add.add_argument("url", nargs="+", help="address of a feed, of a page that links to one, or of a site that receives webmentions")
+    add.add_argument(
+        "url", nargs="+", help="address of a feed, of a page that links to one, or of a site that receives webmentions"
+    )
     add.add_argument("--account", help="the account it belongs to (default: the address's host)")
     add.add_argument("--source", help="the connector, where the address does not tell (feed, webmention)")
     add.add_argument("--endpoint", help="read from this server instead (a mirror, a test server)")
@@ -39,11 +43,21 @@ def parser() -> argparse.ArgumentParser:
 
     imports = verbs.add_parser("import", help="import activity files (CSV, JSON Lines, Parquet)")
     imports.add_argument("path", nargs="*", help="files, recognised as posts or interactions by their columns")
-    imports.add_argument("--posts", metavar="FILE", help="posts: post, published_at, and optionally kind, language, words, links, url, text, deleted_at")
-    imports.add_argument("--interactions", metavar="FILE", help="interactions: person, kind, occurred_at, and optionally direction, post, ...")
+    imports.add_argument(
+        "--posts",
+        metavar="FILE",
+        help="posts: post, published_at, and optionally kind, language, words, links, url, text, deleted_at",
+    )
+    imports.add_argument(
+        "--interactions",
+        metavar="FILE",
+        help="interactions: person, kind, occurred_at, and optionally direction, post, ...",
+    )
     imports.add_argument("--account", help="the account, where the files have no `account` column")
     imports.add_argument("--platform", help="the platform's name (default: activity)")
-    imports.add_argument("--covers", nargs=2, type=_date, metavar=("FROM", "TO"), help="the days the files are complete for")
+    imports.add_argument(
+        "--covers", nargs=2, type=_date, metavar=("FROM", "TO"), help="the days the files are complete for"
+    )
 
     run = verbs.add_parser("run", help="one night: collect, derive, check, publish, report")
     run.add_argument("--as-of", type=_date, help="the last day that counts (default: yesterday, UTC)")
@@ -53,7 +67,9 @@ def parser() -> argparse.ArgumentParser:
 
     query = verbs.add_parser("query", help="ask the published marts in SQL")
     query.add_argument("sql", help="for example: from mart_summary")
-    query.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how to print (default table)")
+    query.add_argument(
+        "--format", choices=("table", "csv", "json"), default="table", help="how to print (default table)"
+    )
 
     verbs.add_parser("status", help="what was collected and published, and what needs attention")
     verbs.add_parser("check", help="run every data check again on the warehouse")
@@ -67,7 +83,9 @@ def parser() -> argparse.ArgumentParser:
 
     verbs.add_parser("doctor", help="look for what could go wrong on this machine")
     bench = verbs.add_parser("bench", help="measure speed and memory")
-    bench.add_argument("--rows", type=int, default=1_000_000, help="interactions to import and derive (default 1,000,000)")
+    bench.add_argument(
+        "--rows", type=int, default=1_000_000, help="interactions to import and derive (default 1,000,000)"
+    )
     bench.add_argument("--json", metavar="FILE", help="write the figures to this file too")
     test = verbs.add_parser("test", help="run the tests")
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="passed to pytest")

@@ -65,7 +65,9 @@ def _checked(as_of: date | None, today: date) -> date:
     if as_of is None:
         return yesterday(today)
     if as_of >= today:
-        raise Mistake(f"--as-of {as_of} has not ended yet (UTC): the last day that can be counted is {yesterday(today)}.")
+        raise Mistake(
+            f"--as-of {as_of} has not ended yet (UTC): the last day that can be counted is {yesterday(today)}."
+        )
     if as_of < date(2000, 1, 1):
         raise Mistake(f"--as-of {as_of}: nights start at 2000-01-01.")
     return as_of
@@ -131,7 +133,11 @@ def night_of(settings: Settings, as_of: date) -> int:
     for failure in done.progress.failed:
         _say(f"  failed:  {failure}")
     if not done.is_published:
-        kept = "Last night's tables are still published." if (settings.published / "rapport.duckdb").exists() else "Nothing is published."
+        kept = (
+            "Last night's tables are still published."
+            if (settings.published / "rapport.duckdb").exists()
+            else "Nothing is published."
+        )
         _say(f"Not published, after {done.seconds:.1f} s. {kept} `rapport up` shows run {done.run_id[:8]}.")
         return NOT_PUBLISHED
     warehouse = Warehouse(settings.warehouse_path)

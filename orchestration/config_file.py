@@ -86,7 +86,11 @@ def _account(name: str) -> Any:
     table.add("timezone", tomlkit.string("UTC").comment("IANA name: days and weeks are judged in it"))
     table.add("promise_days", tomlkit.integer(7).comment("the posting promise: at least one post in so many days"))
     table.add("is_own", tomlkit.boolean("true").comment("false: merely analysed, not yours"))
-    table.add(tomlkit.comment('own = ["https://social.example/@me"]  # your other addresses: their interactions are not an audience'))
+    table.add(
+        tomlkit.comment(
+            'own = ["https://social.example/@me"]  # your other addresses: their interactions are not an audience'
+        )
+    )
     return table
 
 

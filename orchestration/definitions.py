@@ -1,11 +1,12 @@
 """Everything Dagster loads, as explicit lists: assets, checks, the nightly job and its schedule.
 
 `build(home)` assembles it for one home, so a test builds the same graph on a temporary folder;
-`defs` is the one for `RAPPORT_HOME`.
+Dagster itself loads `defs`, the one for `RAPPORT_HOME`.
 """
 
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from quality.checks import checks_for
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
+@cache
 def build(home: Path) -> dg.Definitions:
     """The graph for one home: the same assets, checks, job and schedule wherever it is built."""
     settings = settings_module.Settings(home=home)
@@ -58,5 +60,8 @@ def _warehouse(path: Path) -> Iterator[Any]:
         warehouse.close()
 
 
-settings_module.prepare_environment(settings_module.home())
-defs = build(settings_module.home())
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads: the graph of `RAPPORT_HOME`."""
+    settings_module.prepare_environment(settings_module.home())
+    return build(settings_module.home())

@@ -27,8 +27,8 @@ def run(home: Path, *, seed: int, as_of: date) -> int:
     (home / MARKER).write_text("Made by `rapport demo`, which replaces this folder each time.\n")
     settings_module.prepare_environment(home)
 
-    from orchestration import commands  # noqa: PLC0415 - after the environment is set up
-    from sources import demo as simulator  # noqa: PLC0415
+    from orchestration import commands
+    from sources import demo as simulator
 
     print(f"Simulating a community (seed {seed}) up to {as_of} ...", file=sys.stderr, flush=True)
     community = simulator.simulate(seed=seed, as_of=as_of)

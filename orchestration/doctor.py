@@ -22,13 +22,22 @@ def examine(settings: Settings) -> tuple[bool, str]:
 
 def _findings(settings: Settings) -> Iterator[tuple[bool, str]]:
     free = shutil.disk_usage(settings.home).free
-    yield free > ENOUGH_BYTES, f"{free / 1e9:.1f} GB free at {settings.home} (a night needs room for a second copy of its tables)"
+    yield (
+        free > ENOUGH_BYTES,
+        f"{free / 1e9:.1f} GB free at {settings.home} (a night needs room for a second copy of its tables)",
+    )
     yield True, f"{settings.config_path}: {len(settings.accounts)} accounts"
-    yield duckdb.__version__.startswith("1.5"), f"DuckDB {duckdb.__version__} (1.5 expected: files of 2.x cannot be read by BI drivers)"
+    yield (
+        duckdb.__version__.startswith("1.5"),
+        f"DuckDB {duckdb.__version__} (1.5 expected: files of 2.x cannot be read by BI drivers)",
+    )
     key = settings.home / "keys" / "identity.key"
     if key.exists():
         private = not key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-        yield private, f"{key} is readable by its owner only" if private else f"{key} is readable by others: chmod 600 it"
+        yield (
+            private,
+            f"{key} is readable by its owner only" if private else f"{key} is readable by others: chmod 600 it",
+        )
     if settings.warehouse_path.exists():
         try:
             warehouse = Warehouse(settings.warehouse_path)

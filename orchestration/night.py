@@ -12,6 +12,7 @@ import dagster as dg
 import polars as pl
 
 from orchestration import definitions, schedules
+from orchestration import settings as settings_module
 from orchestration.warehouse import Warehouse
 from quality.catalog.staging import staged
 
@@ -53,7 +54,9 @@ class Progress:
                     self._fail(event)
             case dg.DagsterEventType.ASSET_MATERIALIZATION:
                 data: Any = event.event_specific_data
-                count = data.materialization.metadata.get("dagster/row_count") or data.materialization.metadata.get("rows_loaded")
+                count = data.materialization.metadata.get("dagster/row_count") or data.materialization.metadata.get(
+                    "rows_loaded"
+                )
                 name = data.materialization.asset_key.path[-1]
                 self.rows[name] = int(count.value or 0) if count is not None else 0
             case dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -95,7 +98,9 @@ class Progress:
                 checks = self.checks[layer]
                 passed = f"{sum(checks)} of {len(checks)} checks passed" if checks else ""
                 rows = sum(self.rows[name] for name in names)
-                lines.append(f"  {layer:<10}{len(names):>3} tables {rows:>12,} rows {self.seconds[layer]:>7.1f} s   {passed}".rstrip())
+                lines.append(
+                    f"  {layer:<10}{len(names):>3} tables {rows:>12,} rows {self.seconds[layer]:>7.1f} s   {passed}".rstrip()
+                )
         return "\n".join(lines)
 
 
@@ -118,9 +123,11 @@ def run(as_of: date, *, collects: bool = True) -> Night:
     The run, its events and checks are recorded in the home's Dagster instance, so the UI shows
     them. Never raises for a failed step: the result says what failed.
     """
-    repository = definitions.defs.get_repository_def()
-    job = definitions.defs.resolve_job_def(schedules.nightly.name)
-    layers = {key.path[-1]: node.group_name or "raw" for key, node in ((n.key, n) for n in repository.asset_graph.asset_nodes)}
+    built = definitions.build(settings_module.home())
+    repository, job = built.get_repository_def(), built.resolve_job_def(schedules.nightly.name)
+    layers = {
+        key.path[-1]: node.group_name or "raw" for key, node in ((n.key, n) for n in repository.asset_graph.asset_nodes)
+    }
     # The longest names first: a step is found by the asset name it contains.
     progress = Progress(dict(sorted(layers.items(), key=lambda item: -len(item[0]))))
     started = time.perf_counter()
@@ -150,5 +157,6 @@ def collection_problems(warehouse: Warehouse) -> list[str]:
     last = readings.filter(pl.col("read_at") == pl.col("read_at").max().over("account_id", "platform", "stream"))
     failed = last.filter(pl.col("status").is_in(["down", "partial"])).sort("account_id", "platform", "stream").collect()
     return [
-        f"{row['account_id']} ({row['platform']}, {row['stream']}): {row['reason']}" for row in failed.iter_rows(named=True)
+        f"{row['account_id']} ({row['platform']}, {row['stream']}): {row['reason']}"
+        for row in failed.iter_rows(named=True)
     ]

@@ -24,7 +24,9 @@ def published(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     Comes after every table, so a failed contract anywhere leaves last night's files in place.
     """
     about = publish(
-        context.resources.warehouse, context.resources.settings.published, as_of=date.fromisoformat(context.partition_key)
+        context.resources.warehouse,
+        context.resources.settings.published,
+        as_of=date.fromisoformat(context.partition_key),
     )
     return dg.MaterializeResult(metadata={**about, "as_of": str(about["as_of"]), "dagster/row_count": about["rows"]})
 

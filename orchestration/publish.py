@@ -112,7 +112,12 @@ def _parquet(database: Path, folder: Path, tables: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(str(database), read_only=True) as connection:
         connection.execute("set timezone = 'UTC'")
-        found = {row[0] for row in connection.execute("select table_name from information_schema.tables where table_schema = 'marts'").fetchall()}
+        found = {
+            row[0]
+            for row in connection.execute(
+                "select table_name from information_schema.tables where table_schema = 'marts'"
+            ).fetchall()
+        }
         for name in (table for table in tables if table in found):
             partial = folder / f".{name}.parquet.{os.getpid()}"
             connection.execute(f"copy marts.{name} to '{_quoted(partial)}' (format parquet, compression zstd)")

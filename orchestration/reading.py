@@ -47,19 +47,22 @@ def status(settings: Settings) -> str:
     with connection:
         about = connection.sql("select * from about").pl().to_dicts()[0]
         collection = connection.sql("select * from mart_collection order by account_id, platform, stream").pl()
-    lines.append(f"Published  night of {about['as_of']}: {about['tables']} tables, {about['rows']:,} rows, {about['content_hash'][:12]}")
+    lines.append(
+        f"Published  night of {about['as_of']}: {about['tables']} tables, {about['rows']:,} rows, {about['content_hash'][:12]}"
+    )
     lines.append("")
     offered = collection.filter(pl.col("status") != "not_offered")
     trouble = offered.filter(pl.col("status") != "ok")
     shown = offered if offered.height <= 60 else trouble.head(60)
     if shown.height:
         lines.append(f"{'account':<28} {'platform':<12} {'stream':<9} {'collected':<24} {'year':>5}  status")
-    for row in shown.iter_rows(named=True):
-        lines.append(_line(row))
+    lines += [_line(row) for row in shown.iter_rows(named=True)]
     if offered.height > shown.height:
         lines.append(f"{offered.height:,} streams in all, {trouble.height:,} of them with trouble.")
     if trouble.height:
-        lines.append("\n`rapport run` collects what is missing where the source still offers it; `rapport doctor` looks for causes.")
+        lines.append(
+            "\n`rapport run` collects what is missing where the source still offers it; `rapport doctor` looks for causes."
+        )
     return "\n".join(lines)
 
 

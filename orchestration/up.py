@@ -25,7 +25,18 @@ def run(home: Path, *, port: int) -> int:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise LookupError(f"port {port} is taken: stop what uses it, or choose another with --port.") from error
-    command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port), "--workspace", "workspace.yaml"]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workspace",
+        "workspace.yaml",
+    ]
     print(f"Lineage, runs and checks: http://127.0.0.1:{port}  (home {home}; Ctrl-C stops it)", flush=True)
     # A group of its own: `dagster dev` leaves its children running when only it is stopped.
     process = subprocess.Popen(command, cwd=CHECKOUT, start_new_session=True)  # noqa: S603

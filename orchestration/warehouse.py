@@ -108,6 +108,14 @@ class Warehouse:
         )
         return bool(row and row[0])
 
+    def rows(self, name: str) -> int:
+        """How many rows the table has; none where it was never written."""
+        schema, table = self.location(name)
+        if not self.has(schema, table):
+            return 0
+        row = self.connect().execute(f'select count(*) from "{schema}"."{table}"').fetchone()  # noqa: S608
+        return int(row[0]) if row else 0
+
     def read(self, name: str, as_of: date | None = None) -> pl.LazyFrame:
         """The table as a lazy frame; of a table that keeps history, the rows of `as_of`.
 

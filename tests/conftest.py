@@ -1,6 +1,7 @@
 """What all tests share: reproducible property tests, the place of the real data, no telemetry."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import settings
 settings.register_profile("reproducible", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("reproducible")
 
+# No test may touch the home of whoever runs it.
+os.environ["RAPPORT_HOME"] = tempfile.mkdtemp(prefix="rapport-test-")
 for name in ("DAGSTER_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
     os.environ[name] = "true"
 for name in ("DLT_TELEMETRY", "RUNTIME__DLTHUB_TELEMETRY", "GX_ANALYTICS_ENABLED"):
