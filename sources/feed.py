@@ -114,11 +114,15 @@ def source(
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """One page of a feed: the feed's address as the site gives it, and what was there."""
+    """One page of a feed: the feed's address as the site gives it, and what was there.
+
+    `is_direct` says that the account's own address answered, not a feed that a page there links to.
+    """
 
     feed_url: str
     feed: Feed
     response: Response
+    is_direct: bool = True
 
 
 def relocated(url: str, account: AccountSource) -> str:
@@ -157,12 +161,12 @@ def first_page(account: AccountSource, client: Client, *, headers: dict[str, str
     response = client.get(relocated(links[0], account))
     if is_html(response.body, response.media_type):
         raise SourceError("This should be a feed but is a web page", mask(links[0]), "Give the address of the feed.")
-    return _page(links[0], response)
+    return _page(links[0], response, is_direct=False)
 
 
-def _page(feed_url: str, response: Response) -> Page:
+def _page(feed_url: str, response: Response, *, is_direct: bool = True) -> Page:
     feed = parse_feed(response.body, charset=response.charset, url=feed_url, where=mask(response.url))
-    return Page(feed_url=feed_url, feed=feed, response=response)
+    return Page(feed_url=feed_url, feed=feed, response=response, is_direct=is_direct)
 
 
 def _pages(account: AccountSource, client: Client, place: dict[str, Any]) -> Iterator[Page]:
@@ -182,7 +186,7 @@ def _pages(account: AccountSource, client: Client, place: dict[str, Any]) -> Ite
         yield page
     place.clear()
     # A page that only links to the feed may stay the same while the feed changes: no conditions then.
-    if first.feed_url == account.url:
+    if first.is_direct:
         headers = first.response.headers
         place.update(etag=headers.get("ETag"), last_modified=headers.get("Last-Modified"))
     place["oldest"] = min(dates).isoformat() if dates else None

@@ -106,9 +106,11 @@ def test_pages_without_end_are_no_complete_reading(web, quick, warehouse, night)
 def test_page_that_links_to_its_feed(web, quick, warehouse, night, answer):
     html = '<html><head><link rel="alternate" type="application/feed+json" href="/feed.json"></head></html>'
     web.routes["/"] = answer(html, headers={"Content-Type": "text/html"})
-    web.routes["/feed.json"] = json_feed(item(3))
+    web.routes["/feed.json"] = answer(json_feed(item(3)), headers={"ETag": '"feed"'})
     store = warehouse("feed")
-    store.load(feed.source([account(web, "/")], read_at=night(1), limits=quick))
+    for day in (1, 2):
+        store.load(feed.source([account(web, "/")], read_at=night(day), limits=quick))
+    assert not any("If-None-Match" in asked.headers for asked in web.asked)  # the page is not the feed
     assert store.table("items")["feed_url"].to_list() == ["https://blog.example/feed.json"]
 
 
