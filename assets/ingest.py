@@ -118,6 +118,10 @@ def _collector(connector: Connector, target: dlt.Pipeline) -> dg.AssetsDefinitio
         read_at = datetime.now(UTC)  # noqa: TID251 - a reading happens now; what it covers is derived from it
         source = connector.source(accounts, read_at=read_at, store_text=settings.store_text)
         with warehouse.released():
+            if target.has_pending_data:
+                # A night that was cut off while loading: dlt would load that and ignore what is new.
+                target.normalize()
+                target.load()
             events = list(dlt_runner.run(context=context, dlt_source=source, dlt_pipeline=target))
         yield from (_documented(event, warehouse) for event in events)
 

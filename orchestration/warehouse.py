@@ -80,6 +80,12 @@ class Warehouse:
         if newest is None or as_of > newest:
             self.connect().execute("create or replace table meta.newest as select ?::date as as_of", [as_of])
 
+    def oldest(self) -> date | None:
+        """The day of the oldest post or interaction; null where there is none."""
+        days = "select published_at as at from core.dim_post union all select active_at from core.fct_interaction"
+        row = self.connect().execute(f"select cast(min(at) as date) from ({days})").fetchone()  # noqa: S608
+        return row[0] if row else None
+
     def is_past(self, as_of: date | None) -> bool:
         """Whether a newer night than `as_of` was already published."""
         newest = self.newest()
