@@ -1,0 +1,361 @@
+"""Activity files: history from anywhere, as posts and interactions in CSV, JSON Lines or Parquet.
+
+`rapport import` runs this source. Columns stay text, as given; what a row says is judged by
+staging. Raw is insert-only: a row that says the same again adds nothing, a changed row with the
+same id is a new observation. Identical rows without an id are told apart by counting them within
+their file, so that importing the file again adds nothing either.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import dlt
+import duckdb
+import polars as pl
+import pyarrow as pa
+from dlt.common.schema.typing import TSchemaContract, TTableSchemaColumns
+from dlt.extract.resource import DltResource
+from dlt.extract.source import DltSource
+
+from sources.activity_files import COLUMNS, ActivityFile, Shape, open_file
+from sources.model import CONTRACT, INSERT_ONLY, KEY, LOADED_AT, READINGS, STREAMS, RawColumn, RawTable, SourceError
+from sources.timestamps import EARLIEST, parse_time
+
+NAME = PLATFORM = "activity"
+NO_ACCOUNT = "(no account)"
+"""Stands for the account of a row that names none: it is set aside, and needs a place there."""
+
+_DOCS: dict[str, str] = {
+    "person": "Native id of the person.",
+    "kind": "Kind of interaction (reply, like, ...) or of post.",
+    "occurred_at": "When it happened, as written.",
+    "direction": "inbound or outbound; none is inbound.",
+    "post": "Native id of the post, or its address.",
+    "interaction": "Native id of the interaction, where there is one.",
+    "in_reply_to": "Native id of the interaction that this one answers.",
+    "observed_at": "When it was first seen, as written.",
+    "retracted_at": "When it was taken back, as written.",
+    "published_at": "When the post was published, as written.",
+    "language": "Language of the post.",
+    "words": "Words in the post, as written.",
+    "links": "Links in the post, as written.",
+    "url": "Address of the post.",
+    "text": "Text of the post, plain or HTML.",
+    "deleted_at": "When the post was deleted, as written.",
+}
+
+
+def _table(shape: Shape, doc: str) -> RawTable:
+    return RawTable(
+        name=shape,
+        doc=doc,
+        columns=(
+            RawColumn(name="account_id", doc="The account: `account` of the file, or of the command.", nullable=False),
+            RawColumn(name="platform", doc="The platform, as the command says.", nullable=False),
+            *(RawColumn(name=name, doc=_DOCS[name]) for name in COLUMNS[shape] if name != "account"),
+            RawColumn(name="other", doc="Columns that rapport does not know, as JSON."),
+            RawColumn(name="problem", doc="Why the row is no row (not a JSON object, too many fields)."),
+            RawColumn(name="file", doc="Name of the file, without its folder.", nullable=False),
+            RawColumn(
+                name="row_number",
+                doc="Row in the file, the first below the header is 1 (JSON Lines: line).",
+                dtype="bigint",
+                nullable=False,
+            ),
+            KEY,
+            LOADED_AT,
+        ),
+    )
+
+
+POSTS = _table("posts", "Rows of posts files, one row per observation.")
+INTERACTIONS = _table("interactions", "Rows of interactions files, one row per observation.")
+TABLES = (POSTS, INTERACTIONS, READINGS)
+
+_TABLES: dict[Shape, RawTable] = {"posts": POSTS, "interactions": INTERACTIONS}
+_NATIVE_ID: dict[Shape, str] = {"posts": "post", "interactions": "interaction"}
+_FIELD, _ORDINAL = "\x1f", "\x1e"
+
+
+def source(
+    *,
+    posts: Path | None = None,
+    interactions: Path | None = None,
+    account: str | None = None,
+    platform: str | None = None,
+    covers: tuple[date, date] | None = None,
+    read_at: datetime,
+    warn: Callable[[str], object] = logging.getLogger(__name__).warning,
+) -> DltSource:
+    """Activity files as a dlt source: resources `posts`, `interactions` and `readings`.
+
+    Without files the resources are there and empty. An `account` column in a file replaces
+    `account`; both are accepted only where they agree. The files cover, for each of their accounts,
+    the days from its oldest readable row in either file to `read_at`: posts if a posts file is
+    given, a direction if any row has it. `covers` says otherwise: from the first day to the end of
+    the last one. `warn` is told what was noticed: unknown columns, a guessed encoding.
+
+    Raises `SourceError` at once for what is wrong with a file as a whole.
+    """
+    given: dict[Shape, Path | None] = {"posts": posts, "interactions": interactions}
+    files = [open_file(path, shape) for shape, path in given.items() if path is not None]
+    _check(files, account=account, platform=platform, covers=covers, read_at=read_at)
+    for file in files:
+        for note in file.notes:
+            warn(note)
+    activity = _Import(account=account, platform=platform or PLATFORM, covers=covers, read_at=read_at)
+
+    @dlt.resource(name=f"{NAME}_read", selected=False)
+    def rows() -> Iterator[Any]:
+        for table in TABLES:
+            yield _Part(table, table.schema.empty_table())
+        for file in files:
+            yield from (_Part(_TABLES[file.shape], part) for part in activity.rows(file))
+        if files:
+            yield _Part(READINGS, activity.readings())
+
+    @dlt.source(name=NAME)
+    def activity_source() -> Any:
+        return [rows, *(_resource(rows, table) for table in TABLES)]
+
+    return activity_source()
+
+
+def _check(
+    files: Sequence[ActivityFile],
+    *,
+    account: str | None,
+    platform: str | None,
+    covers: tuple[date, date] | None,
+    read_at: datetime,
+) -> None:
+    """Refuse what contradicts itself before anything is read."""
+    if platform is not None and (not platform.strip() or platform == "all"):
+        raise SourceError("This is no name for a platform", repr(platform), "`all` stands for all platforms together.")
+    if account is not None and not account.strip():
+        raise SourceError("The account has no name", "--account", "Give one.")
+    if covers is not None:
+        if covers[0] > covers[1]:
+            raise SourceError("The days covered end before they start", f"{covers[0]} {covers[1]}", "Swap them.")
+        if covers[1] > read_at.date():
+            raise SourceError("The days covered end in the future", str(covers[1]), "Give the last day that is over.")
+    for file in files:
+        if "account" not in file.columns and account is None:
+            raise SourceError(
+                "It has no column `account`, so it is not known whose it is",
+                file.path.name,
+                "Say so with --account NAME.",
+            )
+        if "account" in file.columns and account is not None:
+            others = {str(name) for batch in file.batches() for name in batch["account"].unique() if name != account}
+            if others:
+                raise SourceError(
+                    f"Its column `account` says {', '.join(sorted(others)[:3])} where --account says {account}",
+                    file.path.name,
+                    "Leave out --account, or the column.",
+                )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows for one table."""
+
+    table: RawTable
+    rows: pa.Table
+
+
+@dataclass(kw_only=True)
+class _Import:
+    """One import: rows to Arrow tables, and what they cover."""
+
+    account: str | None
+    platform: str
+    covers: tuple[date, date] | None
+    read_at: datetime
+    _accounts: list[pl.DataFrame] = field(default_factory=list)
+    _streams: set[str] = field(default_factory=set)
+
+    def rows(self, file: ActivityFile) -> Iterator[pa.Table]:
+        """The file's rows as the raw table has them, keyed."""
+        table = _TABLES[file.shape]
+        native = pl.col(_NATIVE_ID[file.shape])
+        seen: list[pl.DataFrame] = []
+        for batch in file.batches():
+            account = pl.col("account") if "account" in file.columns else pl.lit(self.account)
+            said = batch.with_columns(
+                account_id=account.fill_null(NO_ACCOUNT),
+                platform=pl.lit(self.platform),
+                file=pl.lit(file.path.name),
+                loaded_at=pl.lit(self.read_at, pl.Datetime("us", "UTC")),
+            ).with_columns(
+                pl.lit(None, pl.String).alias(c.name)
+                for c in table.columns
+                if c.name not in batch.columns
+                and c.dtype == "text"
+                and c.name not in ("account_id", "platform", "file", "row_hash")
+            )
+            self._notice(file, said)
+            names = [name for name in COLUMNS[file.shape] if name in file.columns and name != "account"]
+            keyed = said.with_columns(_hashes(said, ["account_id", "platform", *names]))
+            if "problem" in said.columns and said["problem"].null_count() < said.height:
+                whole = ["other", "problem", *names]
+                keyed = keyed.with_columns(
+                    row_hash=pl.when(pl.col("problem").is_null()).then("row_hash").otherwise(_hashes(said, whole))
+                )
+            yield (
+                _numbered(keyed, native, seen)
+                .select(c.name for c in table.columns)
+                .to_arrow(compat_level=pl.CompatLevel.oldest())
+                .cast(table.schema)
+            )
+
+    def _notice(self, file: ActivityFile, said: pl.DataFrame) -> None:
+        """Remember each account's oldest time that can be true, and the directions."""
+        names = ("published_at",) if file.shape == "posts" else ("occurred_at", "observed_at")
+        at = pl.coalesce(_moments(said, name) for name in names)
+        possible = at.is_between(EARLIEST, self.read_at + timedelta(days=1))
+        times = said.lazy().select("account_id", at=pl.when(possible).then(at))
+        self._accounts.append(
+            times.group_by("account_id").agg(pl.col("at").min()).filter(pl.col("account_id") != NO_ACCOUNT).collect()
+        )
+        if file.shape == "posts":
+            self._streams.add("posts")
+        else:
+            words = said["direction"].unique().str.strip_chars().str.to_lowercase().fill_null("inbound")
+            self._streams |= set(words) & {"inbound", "outbound"}
+
+    def readings(self) -> pa.Table:
+        """A reading for every account and stream, as Arrow."""
+        accounts = pl.concat(self._accounts).group_by("account_id").agg(pl.col("at").min())
+        streams = pl.DataFrame({"stream": STREAMS}).with_columns(offered=pl.col("stream").is_in(sorted(self._streams)))
+        start, end = pl.col("at"), self.read_at
+        if self.covers is not None:
+            start = pl.lit(datetime.combine(self.covers[0], time(), UTC))
+            end = datetime.combine(self.covers[1] + timedelta(days=1), time(), UTC)
+        timestamp = pl.Datetime("us", "UTC")
+        rows = accounts.join(streams, how="cross").with_columns(
+            platform=pl.lit(self.platform),
+            source=pl.lit(NAME),
+            read_at=pl.lit(end, timestamp),
+            covers_from=pl.when("offered").then(start.cast(timestamp)),
+            born_at=pl.lit(None, timestamp),
+            loaded_at=pl.lit(self.read_at, timestamp),
+        )
+        is_timeless = pl.col("offered") & pl.col("covers_from").is_null()
+        rows = rows.with_columns(
+            status=pl.when(~pl.col("offered"))
+            .then(pl.lit("not_offered"))
+            .when(is_timeless)
+            .then(pl.lit("partial"))
+            .otherwise(pl.lit("ok")),
+            reason=pl.when(~pl.col("offered"))
+            .then(pl.lit("the files do not offer it"))
+            .when(is_timeless)
+            .then(pl.lit("no row has a readable time")),
+        )
+        names = [c.name for c in READINGS.columns if c.name not in ("row_hash", "loaded_at")]
+        texts = rows.with_columns(pl.col("read_at", "covers_from", "born_at").dt.to_string("iso"))
+        keyed = rows.with_columns(_hashes(texts, names)).sort("account_id", "stream")
+        return (
+            keyed.select(c.name for c in READINGS.columns)
+            .to_arrow(compat_level=pl.CompatLevel.oldest())
+            .cast(READINGS.schema)
+        )
+
+
+def _moments(said: pl.DataFrame, name: str) -> pl.Expr | pl.Series:
+    """The times of a column, null where unreadable: typed ones as they are, text parsed."""
+    if f"{name}__time" in said.columns:
+        return pl.col(f"{name}__time")
+    if name not in said.columns or said[name].null_count() == said.height:
+        return pl.lit(None, pl.Datetime("us", "UTC"))
+    distinct = said[name].drop_nulls().unique()
+    fast = distinct.str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", strict=False).dt.replace_time_zone("UTC")
+    read = [_one(text) if moment is None else moment for text, moment in zip(distinct, fast, strict=True)]
+    known = pl.Series(read, dtype=pl.Datetime("us", "UTC"))
+    return said[name].replace_strict(distinct, known, default=None, return_dtype=pl.Datetime("us", "UTC"))
+
+
+def _one(text: str) -> datetime | None:
+    try:
+        return parse_time(text)
+    except ValueError:
+        return None
+
+
+def _hashes(said: pl.DataFrame, names: Sequence[str]) -> pl.Series:
+    """`row_hash`: MD5 of the fields that are there, each with its name; DuckDB does it for whole columns.
+
+    A field that is not there adds nothing, so a column known later does not change old keys. MD5
+    names rows here, it guards nothing.
+    """
+    fields = ", ".join(f"""'{_FIELD}{name}=' || "{name}" """ for name in names)
+    frame = said.select(names).to_arrow(compat_level=pl.CompatLevel.oldest())  # noqa: F841 - the query names it
+    hashed = duckdb.sql(f"select md5(concat({fields})) as row_hash from frame").to_arrow_table()  # noqa: S608
+    return pl.Series("row_hash", hashed.column("row_hash"))
+
+
+def _numbered(keyed: pl.DataFrame, native: pl.Expr, seen: list[pl.DataFrame]) -> pl.DataFrame:
+    """Rows with unique keys: identical rows with an id are one, without an id they are counted.
+
+    `seen` remembers the keys of earlier batches of the file.
+    """
+    hashes = keyed.select("row_hash")
+    repeated = hashes.to_series().is_duplicated()
+    if seen:
+        earlier = pl.concat(seen)
+        repeated |= hashes.to_series().is_in(earlier.to_series().implode())
+    seen.append(hashes)
+    if not repeated.any():
+        return keyed
+    doubles = keyed.filter(repeated).with_columns(ordinal=pl.int_range(pl.len()).over("row_hash"))
+    if len(seen) > 1:
+        before = earlier.join(doubles.select("row_hash").unique(), on="row_hash", how="semi")
+        counts = before.group_by("row_hash").agg(before=pl.len().cast(pl.Int64))
+        doubles = doubles.join(counts, on="row_hash", how="left", maintain_order="left").with_columns(
+            pl.col("ordinal") + pl.col("before").fill_null(0)
+        )
+        doubles = doubles.drop("before")
+    doubles = doubles.filter((pl.col("ordinal") == 0) | native.is_null())
+    again = doubles.select(again=pl.col("row_hash") + _ORDINAL + pl.col("ordinal").cast(pl.String))
+    doubles = doubles.with_columns(
+        row_hash=pl.when(pl.col("ordinal") > 0).then(_hashes(again, ["again"])).otherwise("row_hash")
+    )
+    return pl.concat([keyed.filter(~repeated), doubles.select(keyed.columns)]).sort("row_number")
+
+
+def _resource(rows: DltResource, table: RawTable) -> DltResource:
+    """The resource of one table.
+
+    What first fills a table is appended, since there is nothing to compare it with (its keys are
+    unique already): that halves the time of a large import. dlt keeps the state that tells beside
+    the data, and loses it with them.
+    """
+    appends: list[bool] = []
+
+    def part(item: _Part) -> Iterator[Any]:
+        if item.table is not table:
+            return
+        if item.rows.num_rows and not appends:
+            state = dlt.current.resource_state(table.name)
+            appends.append(not state.get("is_filled"))
+            state["is_filled"] = True
+        if any(appends):
+            yield dlt.mark.with_hints(item.rows, dlt.mark.make_hints(write_disposition="append"))
+        else:
+            yield item.rows
+
+    part.__doc__ = table.doc
+    resource = dlt.transformer(
+        part,
+        data_from=rows,
+        name=table.name,
+        columns=cast("TTableSchemaColumns", table.hints),
+        write_disposition=cast("Any", INSERT_ONLY),
+        schema_contract=cast("TSchemaContract", CONTRACT),
+    )
+    return cast("DltResource", resource)
