@@ -1,0 +1,319 @@
+"""Does the circle of active people grow? Lifecycle accounting by week and month.
+
+Names of the states are PostHog's. What is new, lost and back is counted on people, each once, whatever the number
+of their identities; complete periods only.
+"""
+
+from datetime import date
+
+import narwhals as nw
+import polars as pl
+
+from assets.metrics.coverage import ALL, coverage_share, missing
+from assets.metrics.people import (
+    DAYS_TO_1970,
+    MINIMUM_COVERAGE,
+    People,
+    Period,
+    active_days,
+    as_date,
+    beginnings,
+    collected,
+    last_complete,
+    month_of,
+    numbered,
+    patchy_periods,
+    period_number,
+    period_of,
+    period_start,
+    persons,
+    week_of,
+)
+
+_KEYS = ("account_id", "platform")
+_ROW = ("series", "period")
+_STATES = ("new", "returning", "resurrecting", "dormant")
+_NEEDS_BEFORE = ("returning", "resurrecting", "dormant")
+_STRENGTH_DAYS = 90
+_YEAR = 365
+
+
+def lifecycle(active_days: pl.LazyFrame, *, as_of: date, period: Period = "month") -> pl.LazyFrame:
+    """What is each person in each period? New, returning, resurrecting or dormant.
+
+    `active_days` has `account_id, platform, person_id, day, month` (as `people.active_days` numbers them). Gives
+    `account_id, platform, person_id, <period>` (the Monday, or the first of the month) and `lifecycle`, for complete
+    periods only. new: active for the first time ever; returning: active now and in the period before; resurrecting:
+    active now, not before, not new; dormant: active in the period before, not now (and in no row after that).
+
+    >>> days = pl.LazyFrame({"account_id": "a", "platform": "all", "person_id": "p", "day": [0, 40, 100]})
+    >>> days = days.with_columns(month=month_of(pl.col("day")))
+    >>> lifecycle(days, as_of=date(1970, 5, 31)).collect()["lifecycle"].to_list()
+    ['new', 'returning', 'dormant', 'resurrecting', 'dormant']
+    """
+    states = lifecycle_states(nw.from_native(active_days), as_of=as_of, period=period).to_native()
+    return states.select(
+        *_KEYS, "person_id", as_date(period_start(pl.col("period"), period)).alias(period), "lifecycle"
+    ).sort(*_KEYS, "person_id", period)
+
+
+def lifecycle_states(days: People, *, as_of: date, period: Period) -> People:
+    """The same on any engine, with the period as its number: `account_id, platform, person_id, period, lifecycle`."""
+    last = last_complete(as_of, period)
+    person = (*_KEYS, "person_id")
+    by_period = [*person, "period"]
+    active = days.select(*person, period_number(period).alias("period")).filter(nw.col("period") <= last).unique()
+    next_period = active.select(*person, (nw.col("period") + 1).alias("period"))
+    state = (
+        nw.when(nw.col("period") == nw.col("first"))
+        .then(nw.lit("new"))
+        .otherwise(nw.when(nw.col("was_active").is_null()).then(nw.lit("resurrecting")).otherwise(nw.lit("returning")))
+    )
+    here = (
+        active.with_columns(nw.col("period").min().over(*person).alias("first"))
+        .join(next_period.with_columns(nw.lit(1).alias("was_active")), on=by_period, how="left")
+        .select(*by_period, state.alias("lifecycle"))
+    )
+    gone = (
+        next_period.filter(nw.col("period") <= last)
+        .join(active, on=by_period, how="anti")
+        .select(*by_period, nw.lit("dormant").alias("lifecycle"))
+    )
+    return nw.concat([here, gone])
+
+
+def lifecycle_counts(days: People, *, as_of: date, period: Period) -> People:
+    """People by state: `account_id, platform, period, new, returning, resurrecting, dormant`."""
+    return (
+        lifecycle_states(days, as_of=as_of, period=period)
+        .select(
+            *_KEYS,
+            "period",
+            *(
+                nw.when(nw.col("lifecycle") == state).then(nw.lit(1)).otherwise(nw.lit(0)).alias(state)
+                for state in _STATES
+            ),
+        )
+        .group_by(*_KEYS, "period")
+        .agg(*(nw.col(state).sum() for state in _STATES))
+    )
+
+
+def strength_a_year_apart(people: People, *, as_of: date) -> People:
+    """Strength of ties now and a year ago, of the people of then, at the end of each complete month.
+
+    `account_id, platform, period` (the month's number), `people` with strength then, `then_strength`, `now_strength`
+    and `kept_strength` (the smaller of the two, person by person). Strength is the sum of weights of both directions
+    over the 90 days that end with the month, and with the same day 365 days earlier.
+    """
+    person = (*_KEYS, "person_id")
+    each = people.filter(nw.col("strength") > 0).select(*person, "day", "month", "strength")
+    days = nw.concat([each, each.with_columns(nw.lit(ALL).alias("platform"))])
+    is_now = nw.col("is_now") == 1
+    nothing = nw.lit(0.0)
+    summed = days.join(_windows(each, as_of=as_of), on="day", how="inner").select(
+        *person,
+        "period",
+        nw.when(is_now).then(nw.col("strength")).otherwise(nothing).alias("now_strength"),
+        nw.when(is_now).then(nothing).otherwise(nw.col("strength")).alias("then_strength"),
+    )
+    # Rounded, because a sum of floats depends on the order of its terms, and every result must not.
+    now, then = nw.col("now_strength"), nw.col("then_strength")
+    by_person = (
+        summed.group_by(*person, "period")
+        .agg(now.sum().round(9), then.sum().round(9))
+        .filter(then > 0)
+        .with_columns(nw.when(now < then).then(now).otherwise(then).alias("kept_strength"))
+    )
+    return by_person.group_by(*_KEYS, "period").agg(
+        nw.len().alias("people"), now.sum().round(9), then.sum().round(9), nw.col("kept_strength").sum().round(9)
+    )
+
+
+def _windows(people: People, *, as_of: date) -> People:
+    """The ends of months at which a day counts: `day, period, is_now` (1, or 0 for the window of a year earlier)."""
+    days = people.select("day", "month").unique()
+    # 90 days touch at most 4 months, and 365 days later is 12 months later or, after a 29 February, 11.
+    ends = [
+        days.select(
+            "day",
+            (nw.col("month") + months).alias("period"),
+            nw.lit(int(later == 0)).alias("is_now"),
+            (nw.col("day") + later).alias("counted_day"),
+        )
+        for later, first in ((0, 0), (_YEAR, 11))
+        for months in range(first, first + 5)
+    ]
+    year, month = nw.col("year"), nw.col("from_march")
+    # The first day of the month after, in three steps: see people.period_start.
+    start = year * 365 + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 - DAYS_TO_1970
+    left = start - 1 - nw.col("counted_day")
+    return (
+        nw.concat(ends)
+        .filter(nw.col("period") <= last_complete(as_of, "month"))
+        .with_columns(((nw.col("period") - 1) // 12).alias("year"), ((nw.col("period") - 1) % 12).alias("from_march"))
+        .with_columns(left.alias("left"))
+        .filter(nw.col("left") >= 0, nw.col("left") < _STRENGTH_DAYS)
+        .select("day", "period", "is_now")
+    )
+
+
+def growth(
+    fold_relationship_day: pl.LazyFrame,
+    dim_identity: pl.LazyFrame,
+    dim_post: pl.LazyFrame,
+    dim_profile: pl.LazyFrame,
+    fct_collection_span: pl.LazyFrame,
+    *,
+    as_of: date,
+    period: Period,
+) -> pl.LazyFrame:
+    """Does the circle of active people grow? `mart_growth_week` or `mart_growth_month`.
+
+    A row for each account, platform that offers inbound (and `all`) and complete period, zeros included, from the one
+    that holds the birth of the stream (days before the birth are not missing); where history is left-truncated, from
+    the first full period after the days of unknown starts. active(t) = active(t-1) + new + resurrecting - dormant.
+
+    Counts are null in a period with less than 90 % of its days collected; in the one after it `returning`,
+    `resurrecting`, `dormant` and `quick_ratio` are, because they compare with it. quick_ratio = (new + resurrecting) /
+    dormant, null where nobody left. Months only: stickiness = mean weekly active people, over the weeks whose Monday
+    lies in the month, / monthly active people, null until the last of these weeks has ended; net_retention and
+    gross_retention compare the strength of ties with a year ago (`strength_a_year_apart`), null where one of the
+    two windows of 90 days is not covered.
+    """
+    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
+    days = nw.from_native(collected(active_days(people).to_native()))
+    begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).with_row_index("series"))
+    series = begun.select(*_KEYS, "series")
+    counts = _by_series(lifecycle_counts(days, as_of=as_of, period=period).to_native(), series)
+    patchy = _by_series(patchy_periods(fct_collection_span, as_of=as_of, period=period), series)
+    after_unknown = patchy.filter(pl.col("coverage_share") < MINIMUM_COVERAGE).select(
+        "series", pl.col("period") + 1, is_before_unknown=True
+    )
+    rows = (
+        _periods(begun, as_of=as_of, period=period)
+        .join(counts, on=_ROW, how="left", maintain_order="left")
+        .join(patchy, on=_ROW, how="left", maintain_order="left")
+        .join(after_unknown, on=_ROW, how="left", maintain_order="left")
+        .with_columns(pl.col("coverage_share").fill_null(1.0), *(pl.col(state).fill_null(0) for state in _STATES))
+    )
+    is_known = pl.col("coverage_share") >= MINIMUM_COVERAGE
+    is_comparable = is_known & pl.col("is_before_unknown").is_null()
+    known = rows.with_columns(active=pl.col("new") + pl.col("returning") + pl.col("resurrecting")).with_columns(
+        *(pl.when(is_known).then(pl.col(name)) for name in ("active", "new")),
+        *(pl.when(is_comparable).then(pl.col(name)) for name in _NEEDS_BEFORE),
+        pl.when(~is_known)
+        .then(pl.lit("less than 90 % of the period was collected"))
+        .when(~is_comparable)
+        .then(pl.lit("less than 90 % of the period before was collected: no comparison with it"))
+        .alias("active_note"),
+    )
+    if period == "month":
+        known = _with_stickiness(known, days, series, fct_collection_span, as_of=as_of)
+        known = _with_retention(known, people, series, fct_collection_span, as_of=as_of)
+    else:
+        nothing = pl.lit(None, dtype=pl.Float64)
+        known = known.with_columns(
+            stickiness=nothing,
+            net_retention=nothing,
+            gross_retention=nothing,
+            net_retention_n=pl.lit(None, dtype=pl.Int64),
+        )
+    return known.select(
+        *_KEYS,
+        as_date(period_start(pl.col("period"), period)).alias(period),
+        "active",
+        *_STATES,
+        pl.when(pl.col("dormant") > 0)
+        .then((pl.col("new") + pl.col("resurrecting")) / pl.col("dormant"))
+        .alias("quick_ratio"),
+        "stickiness",
+        "net_retention",
+        "gross_retention",
+        "net_retention_n",
+        "coverage_share",
+        "active_note",
+    )
+
+
+def _periods(begun: pl.LazyFrame, *, as_of: date, period: Period) -> pl.LazyFrame:
+    """Every complete period since the start, in order: `account_id, platform, period`."""
+    first_full = period_of(pl.col("known_from") - 1, period) + 1
+    start = pl.when("is_truncated").then(first_full).otherwise(period_of(pl.col("birth_day"), period))
+    last = last_complete(as_of, period)
+    return collected(
+        begun.select("series", *_KEYS, "birth_day", start.alias("start"))
+        .filter(pl.col("start") <= last)
+        .with_columns(pl.int_ranges("start", last + 1).alias("period"))
+        .drop("start")
+        .explode("period")
+    )
+
+
+def _by_series(frame: pl.LazyFrame, series: pl.LazyFrame) -> pl.LazyFrame:
+    """The frame with the number of its account and platform in place of their names: rows join on integers."""
+    return collected(frame.join(series, on=_KEYS, how="inner").drop(_KEYS))
+
+
+def _with_stickiness(
+    months: pl.LazyFrame, days: People, series: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
+) -> pl.LazyFrame:
+    month_of_week = month_of(period_start(pl.col("week"), "week")).alias("period")
+    last = last_complete(as_of, "week")
+    weekly = (
+        days.select(*_KEYS, "person_id", period_number("week").alias("week"))
+        .filter(nw.col("week") <= last)
+        .unique()
+        .group_by(*_KEYS, "week")
+        .agg(nw.len().alias("people"))
+        .to_native()
+    )
+    patchy = patchy_periods(fct_collection_span, as_of=as_of, period="week").rename({"period": "week"})
+    sums = _by_series(weekly, series).group_by("series", month_of_week).agg(pl.col("people").sum().cast(pl.Int64))
+    unknown_weeks = (
+        _by_series(patchy.filter(pl.col("coverage_share") < MINIMUM_COVERAGE), series)
+        .select("series", month_of_week)
+        .unique()
+        .with_columns(is_week_unknown=True)
+    )
+    # The first Monday of a month lies in the week that holds its seventh day.
+    first_week = week_of(period_start(pl.col("period"), "month") + 6)
+    next_week = week_of(period_start(pl.col("period") + 1, "month") + 6)
+    weeks = next_week - pl.max_horizontal(first_week, week_of(pl.col("birth_day")))
+    is_known = (next_week <= last + 1) & pl.col("is_week_unknown").is_null() & (pl.col("active") > 0) & (weeks > 0)
+    # A week that reaches into the next month may bring people whom this month has not seen: at most 1.
+    share = pl.min_horizontal(pl.col("people").fill_null(0) / (weeks * pl.col("active")), 1.0)
+    return collected(
+        months.join(sums, on=_ROW, how="left", maintain_order="left")
+        .join(unknown_weeks, on=_ROW, how="left", maintain_order="left")
+        .with_columns(pl.when(is_known).then(share).alias("stickiness"))
+        .drop("people", "is_week_unknown")
+    )
+
+
+def _with_retention(
+    months: pl.LazyFrame, people: People, series: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
+) -> pl.LazyFrame:
+    strengths = _by_series(strength_a_year_apart(people, as_of=as_of).to_native(), series)
+    holes = missing(fct_collection_span, stream="inbound", as_of=as_of).select(_KEYS).unique()
+    end = period_start(pl.col("period") + 1, "month") - 1
+    joined = collected(
+        months.join(strengths, on=_ROW, how="left", maintain_order="left").with_columns(end.alias("end"))
+    )
+    is_covered = pl.lit(value=True)
+    for earlier in (0, _YEAR):
+        last_day = pl.col("end") - earlier
+        windows = joined.join(holes, on=_KEYS, how="semi").select(
+            *_KEYS, *_ROW, from_date=as_date(last_day - _STRENGTH_DAYS + 1), to_date=as_date(last_day)
+        )
+        judged = coverage_share(collected(windows), fct_collection_span, stream="inbound", as_of=as_of)
+        share = judged.select(*_ROW, pl.col("coverage_share").alias(f"share_{earlier}"))
+        joined = joined.join(share, on=_ROW, how="left", maintain_order="left")
+        # Without a hole in its history, an account is covered since birth, and there is nothing to ask for.
+        is_whole = pl.col(f"share_{earlier}").fill_null(1.0) >= MINIMUM_COVERAGE
+        is_covered &= is_whole & (last_day >= pl.col("birth_day"))
+    return joined.with_columns(
+        pl.when(is_covered).then(pl.col("now_strength") / pl.col("then_strength")).alias("net_retention"),
+        pl.when(is_covered).then(pl.col("kept_strength") / pl.col("then_strength")).alias("gross_retention"),
+        pl.when(is_covered).then(pl.col("people").cast(pl.Int64).fill_null(0)).alias("net_retention_n"),
+    )
