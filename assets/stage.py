@@ -4,6 +4,7 @@ Its parameters are the source's raw tables. Which source fills which shapes is t
 say, so a new platform changes nothing here.
 """
 
+from functools import partial
 from importlib import import_module
 
 import dagster as dg
@@ -14,14 +15,16 @@ from quality.catalog.staging import SOURCES
 from quality.catalog.tables import TABLES
 
 
+def _raw(source: str, parameter: str) -> tuple[str, ...]:
+    return (asset_name(source, parameter),)
+
+
 def _assets() -> list[dg.AssetsDefinition]:
     definitions = []
     for source, shapes in SOURCES.items():
         module = import_module(f"assets.staging.{source}")
         definitions += [
-            asset_of(
-                TABLES[f"stg_{source}__{shape}"], getattr(module, shape), lambda raw, s=source: (asset_name(s, raw),)
-            )
+            asset_of(TABLES[f"stg_{source}__{shape}"], getattr(module, shape), partial(_raw, source))
             for shape in shapes
         ]
     return definitions

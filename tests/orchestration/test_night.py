@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import polars as pl
 import pytest
@@ -66,8 +67,6 @@ def derive_from_core(folder: Path) -> night.Progress:
     """The rest of a night, from the staging tables as they are."""
     job = definitions.build(folder).resolve_job_def("nightly")
     progress = night.Progress({})
-    import dagster as dg
-
     keys = [dg.AssetKey(n) for n, t in TABLES.items() if t.layer != "staging"] + [
         dg.AssetKey("published"),
         dg.AssetKey("report"),
