@@ -1,0 +1,388 @@
+"""Who keeps coming back, and whom are we losing? One row for each account and person with an active day.
+
+Steps over people are narwhals over lazy frames; what is known of an account (its weeks, its coverage) is Polars.
+The probability that a relationship is alive is a fitted model's business, not this module's.
+"""
+
+from datetime import date, timedelta
+
+import narwhals as nw
+import polars as pl
+
+from assets.metrics.coverage import ALL, births, coverage_share
+from assets.metrics.growth import lifecycle_states
+from assets.metrics.people import (
+    MINIMUM_COVERAGE,
+    People,
+    active_days,
+    as_date,
+    beginnings,
+    collected,
+    day_number,
+    first_contacts,
+    last_complete,
+    numbered,
+    patchy_periods,
+    period_number,
+    period_start,
+    persons,
+    week_of,
+)
+from assets.metrics.spike import judged_from
+from assets.metrics.visible import visible_posts
+
+_TIE = ("account_id", "person_id")
+_USUAL_GAP = 7.0
+_SHORTEST_RHYTHM = 7.0
+_WEIGHT_OF_ACCOUNT = 3
+_COOLING_RHYTHMS = 3
+_LOST_RHYTHMS = 8
+_LOST_DAYS = 90.0
+_RESURRECTED_DAYS = 28
+_RECIPROCITY_DAYS = 180
+_VALUE_DAYS = 365
+_NOT_FITTED = "retention model not fitted in this version"
+
+
+def rhythms(days: People) -> People:
+    """How often does a person come? The own median gap, drawn towards the account's.
+
+    `account_id, person_id, rhythm_days` from `account_id, person_id, day`: (k own + 3 account) / (k + 3) with k gaps
+    between active days, at least 7. The account's is the median of all gaps of all its people, 7 where there is none.
+    """
+    gap = nw.col("day") - nw.col("day").shift(1).over(*_TIE, order_by="day")
+    gaps = days.select(*_TIE, "day").with_columns(gap.alias("gap"))
+    own = gaps.group_by(*_TIE).agg(nw.col("gap").count().alias("k"), nw.col("gap").median().alias("own"))
+    account = gaps.group_by("account_id").agg(nw.col("gap").median().alias("usual"))
+    usual = _WEIGHT_OF_ACCOUNT * nw.col("usual").fill_null(_USUAL_GAP)
+    drawn = (nw.col("k") * nw.col("own").fill_null(0.0) + usual) / (nw.col("k") + _WEIGHT_OF_ACCOUNT)
+    rhythm = nw.when(drawn < _SHORTEST_RHYTHM).then(nw.lit(_SHORTEST_RHYTHM)).otherwise(drawn)
+    return own.join(account, on="account_id", how="left").select(*_TIE, rhythm.alias("rhythm_days"))
+
+
+def tie_states(days: People, *, as_of: date) -> People:
+    """Is the tie active, cooling, lost or just resurrected? `account_id, person_id, rhythm_days, tie_state`.
+
+    `days` has `account_id, person_id, day`, distinct. States are judged at the ends of complete weeks, on rhythms as
+    known at `as_of`; a demotion needs two of them in a row. No loop over weeks is needed: silence only grows until the
+    person returns, and on the first week's end after that it is below 7 days, so the state at a week's end is what the
+    silence was a week earlier, and `active` where the person came within the week. Likewise a silence counted as
+    lost iff it was long enough one week before the last week's end within it. Null before the first week's end.
+    """
+    end = period_start(last_complete(as_of, "week") + 1, "week") - 1
+    previous_end = end - 7
+    day, rhythm = nw.col("day"), nw.col("rhythm_days")
+    lost_after = nw.when(rhythm * _LOST_RHYTHMS < _LOST_DAYS).then(nw.lit(_LOST_DAYS)).otherwise(rhythm * _LOST_RHYTHMS)
+    own = rhythms(days)
+    judged = days.select(*_TIE, "day").filter(day <= end)
+    last = judged.group_by(*_TIE).agg(day.max().alias("last_day"))
+    before = day.shift(1).over(*_TIE, order_by="day")
+    # The last week's end before a day: a week (Monday 1969-12-29 is day -3) is seven days, its end a Sunday.
+    last_end = (day + 3) // 7 * 7 - 4
+    back = (
+        judged.with_columns(before.alias("before"), last_end.alias("last_end"))
+        .filter(day > end - _RESURRECTED_DAYS)
+        .join(own, on=list(_TIE), how="inner")
+        .filter(nw.col("last_end") - 7 - nw.col("before") >= lost_after)
+        .select(*_TIE)
+        .unique()
+        .with_columns(nw.lit(1).alias("is_back"))
+    )
+    silence = nw.lit(previous_end) - nw.col("last_day")
+    state = (
+        nw.when(nw.col("last_day").is_null())
+        .then(nw.lit(None, dtype=nw.String))
+        .otherwise(
+            nw.when(silence >= lost_after)
+            .then(nw.lit("lost"))
+            .otherwise(
+                nw.when(silence >= rhythm * _COOLING_RHYTHMS)
+                .then(nw.lit("cooling"))
+                .otherwise(nw.when(nw.col("is_back").is_null()).then(nw.lit("active")).otherwise(nw.lit("resurrected")))
+            )
+        )
+    )
+    return (
+        own.join(last, on=list(_TIE), how="left")
+        .join(back, on=list(_TIE), how="left")
+        .select(*_TIE, "rhythm_days", state.alias("tie_state"))
+    )
+
+
+def tie_state(active_days: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """What has become of each tie? From a person's active days to `rhythm_days` and `tie_state`.
+
+    `active_days` has `account_id, person_id, date`, in any order, repeats allowed, rows after `as_of` ignored. With m
+    the rhythm (see `rhythms`): active while silent for less than 3 m, cooling from there, lost from max(8 m, 90 days),
+    resurrected in the first 28 days after lost; judged at the ends of complete UTC weeks, a demotion after two in a
+    row. Thresholds after Navarro et al. (2017), EPJ Data Science 6, on phone data: an assumption here. An unfollow
+    ends a tie whatever its state (`ended` in `mart_relationship`).
+
+    >>> days = pl.LazyFrame({"account_id": "a", "person_id": ["p", "p", "q"],
+    ...                      "date": [date(2024, 1, 1), date(2024, 1, 8), date(2024, 2, 26)]})
+    >>> tie_state(days, as_of=date(2024, 3, 3)).collect().rows()
+    [('a', 'p', 7.0, 'cooling'), ('a', 'q', 7.0, 'active')]
+    """
+    days = (
+        active_days.filter(pl.col("date") <= as_of).select(*_TIE, pl.col("date").cast(pl.Int64).alias("day")).unique()
+    )
+    return tie_states(nw.from_native(collected(days)), as_of=as_of).to_native().sort(_TIE)
+
+
+def totals(people: People, *, as_of: date) -> People:
+    """What passed between account and person: counts over all history, 180 and 365 days. One row a pair.
+
+    `last_inbound_day` is of any inbound interaction of known time, `ended_day` of an unfollow or block.
+    """
+    today = day_number(as_of)
+    day = nw.col("day")
+    nothing = nw.lit(0)
+    is_recent = day > today - _RECIPROCITY_DAYS
+    return (
+        people.with_columns(
+            (nw.col("inbound") + nw.col("inbound_untimed")).alias("inbound_any"),
+            (nw.col("inbound_composed") + nw.col("inbound_composed_untimed")).alias("in_composed"),
+            (nw.col("outbound_composed") + nw.col("outbound_composed_untimed")).alias("out_composed"),
+            nw.when(is_recent).then(nw.col("inbound_composed")).otherwise(nothing).alias("in_180d"),
+            nw.when(is_recent).then(nw.col("outbound_composed")).otherwise(nothing).alias("out_180d"),
+            nw.when(day > today - _VALUE_DAYS).then(nw.col("value")).otherwise(nw.lit(0.0)).alias("value_365d"),
+            nw.when(nw.col("inbound") > 0).then(day).alias("inbound_day"),
+            nw.when(nw.col("is_ended")).then(day).alias("ended_day"),
+        )
+        .group_by(*_TIE)
+        .agg(
+            nw.col("first_at").min(),
+            nw.col("last_at").max(),
+            nw.col("inbound_any").sum(),
+            nw.col("in_composed").sum(),
+            nw.col("out_composed").sum(),
+            nw.col("in_180d").sum(),
+            nw.col("out_180d").sum(),
+            # Rounded, because a sum of floats depends on the order of its terms, and every result must not.
+            nw.col("value_365d").sum().round(9),
+            nw.col("inbound_day").max().alias("last_inbound_day"),
+            nw.col("ended_day").max(),
+        )
+    )
+
+
+def platforms_of(people: People) -> People:
+    """On how many platforms did the person come to the account? `account_id, person_id, platforms`."""
+    return (
+        people.filter((nw.col("inbound") > 0) | (nw.col("inbound_untimed") > 0))
+        .select(*_TIE, "platform")
+        .unique()
+        .group_by(*_TIE)
+        .agg(nw.len().alias("platforms"))
+    )
+
+
+def weeks_of(days: People, opportunities: People) -> People:
+    """x, t_x and n of each pair with an active opportunity week: `repeat_weeks, last_week, opportunity_weeks`.
+
+    `days` has `account_id, person_id, day`; `opportunities` has `account_id, week, number, weeks`: the account's
+    opportunity weeks, numbered from 0, and how many there are.
+    """
+    number = nw.col("number")
+    return (
+        days.select(*_TIE, period_number("week").alias("week"))
+        .unique()
+        .join(opportunities, on=["account_id", "week"], how="inner")
+        .group_by(*_TIE)
+        .agg(
+            nw.len().alias("active_weeks"),
+            number.min().alias("first"),
+            number.max().alias("last"),
+            nw.col("weeks").max(),
+        )
+        .select(
+            *_TIE,
+            (nw.col("active_weeks").cast(nw.Int64) - 1).alias("repeat_weeks"),
+            (nw.col("last") - nw.col("first")).alias("last_week"),
+            (nw.col("weeks") - 1 - nw.col("first")).alias("opportunity_weeks"),
+        )
+    )
+
+
+def opportunity_weeks(
+    people: pl.LazyFrame, dim_post: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
+) -> pl.LazyFrame:
+    """In which weeks could somebody have come? `account_id, week, number, weeks`, numbered from 0 within the account.
+
+    A complete UTC Monday week with inbound covered (>= 90 % of its days since birth, on every platform that offers it)
+    in which the account posted, sent or received at least one interaction of known time: without an opportunity, a
+    silence is no evidence.
+    """
+    passed = people.filter((pl.col("inbound") > 0) | (pl.col("outbound") > 0)).select("account_id", "day")
+    posted = visible_posts(dim_post, as_of=as_of).select(
+        "account_id", pl.col("published_at").dt.date().cast(pl.Int64).alias("day")
+    )
+    unknown = patchy_periods(fct_collection_span, as_of=as_of, period="week").filter(
+        pl.col("platform") == ALL, pl.col("coverage_share") < MINIMUM_COVERAGE
+    )
+    born = births(fct_collection_span, stream="inbound", as_of=as_of).filter(
+        pl.col("platform") == ALL, pl.col("covered_from").is_not_null()
+    )
+    return (
+        pl.concat([passed, posted])
+        .select("account_id", week_of(pl.col("day")).alias("week"))
+        .unique()
+        .join(born.select("account_id", week_of(pl.col("birth_date").cast(pl.Int64)).alias("birth")), on="account_id")
+        .filter(pl.col("week") >= pl.col("birth"), pl.col("week") <= last_complete(as_of, "week"))
+        .join(unknown.select("account_id", pl.col("period").alias("week")), on=["account_id", "week"], how="anti")
+        .sort("account_id", "week")
+        .select(
+            "account_id",
+            "week",
+            (pl.int_range(pl.len(), dtype=pl.Int64).over("account_id")).alias("number"),
+            pl.len().over("account_id").cast(pl.Int64).alias("weeks"),
+        )
+    )
+
+
+def relationship(
+    fold_relationship_day: pl.LazyFrame,
+    dim_identity: pl.LazyFrame,
+    dim_post: pl.LazyFrame,
+    dim_profile: pl.LazyFrame,
+    mart_spike: pl.LazyFrame,
+    fct_collection_span: pl.LazyFrame,
+    *,
+    as_of: date,
+) -> pl.LazyFrame:
+    """Who keeps coming back? `mart_relationship`, one row for each account and person with an active day.
+
+    All platforms together. Counts are over all history, interactions of unknown time included. x, t_x and n
+    (`weeks_of`) are null for people first active in the running week only and for those of unknown start (left
+    truncation), whose `cohort_month` and `is_spike_won` are null too; the latter also for people first seen before
+    spikes can be judged. `lifecycle` is of the last complete month, null where the person was active neither in it nor
+    in the month before, or where coverage leaves it open. `reciprocity` = 2 min(in, out) / (in + out) of composed
+    interactions in 180 days, null with no inbound, below 90 % coverage of either direction, and, like
+    `outbound_composed`, where no platform of the account offers outbound. `tie_state` as in `tie_states`, and `ended`
+    where an unfollow or block by the last week's end came after everything inbound.
+    """
+    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
+    every = collected(active_days(people).to_native().filter(pl.col("platform") == ALL))
+    days = nw.from_native(every)
+    begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
+    opportunities = opportunity_weeks(people.to_native(), dim_post, fct_collection_span, as_of=as_of)
+    accounts = _accounts(begun, fct_collection_span, as_of=as_of)
+    parts = (
+        totals(people, as_of=as_of),
+        platforms_of(people),
+        tie_states(days, as_of=as_of),
+        weeks_of(days, nw.from_native(collected(opportunities))),
+        _last_lifecycle(days, as_of=as_of),
+    )
+    rows = collected(first_contacts(days).to_native().drop("platform"))
+    for part in parts:
+        rows = rows.join(collected(part.to_native()), on=list(_TIE), how="left")
+    rows = collected(rows.join(accounts, on="account_id", how="left"))
+    won = _spike_won(rows, mart_spike, as_of=as_of)
+    return _published(rows.join(won, on=list(_TIE), how="left"), as_of=as_of)
+
+
+def _published(rows: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    week_end = period_start(last_complete(as_of, "week") + 1, "week") - 1
+    is_known = pl.col("first_day") >= pl.col("known_from")
+    is_ended = (pl.col("ended_day") > pl.col("last_inbound_day")) & (pl.col("ended_day") <= week_end)
+    both = pl.col("in_180d") + pl.col("out_180d")
+    lifecycle = pl.col("lifecycle")
+    is_comparable = pl.col("is_before_known") & (is_known | (pl.col("first_month") < last_complete(as_of, "month")))
+    nothing = pl.lit(None, dtype=pl.Float64)
+    return rows.select(
+        "account_id",
+        pl.col("person_id").cast(pl.String),
+        pl.lit(as_of).alias("as_of"),
+        "first_at",
+        "last_at",
+        *(pl.when(is_known).then(name).alias(name) for name in ("repeat_weeks", "last_week", "opportunity_weeks")),
+        pl.col("inbound_any").alias("inbound"),
+        pl.col("in_composed").alias("inbound_composed"),
+        pl.when("is_outbound_offered").then("out_composed").alias("outbound_composed"),
+        pl.when((pl.col("in_180d") > 0) & pl.col("is_reciprocity_covered"))
+        .then(2 * pl.min_horizontal("in_180d", "out_180d") / both)
+        .alias("reciprocity"),
+        "rhythm_days",
+        pl.when(pl.col("is_month_known") & (is_comparable | (is_known & (lifecycle == "new"))))
+        .then(lifecycle)
+        .alias("lifecycle"),
+        pl.when(is_ended).then(pl.lit("ended")).otherwise("tie_state").alias("tie_state"),
+        nothing.alias("p_alive"),
+        nothing.alias("p_active_4w"),
+        nothing.alias("p_active_13w"),
+        pl.lit(_NOT_FITTED).alias("p_alive_note"),
+        pl.when(pl.col("first_day") >= pl.col("judged_from"))
+        .then(pl.col("is_won").is_not_null())
+        .alias("is_spike_won"),
+        pl.when(is_known).then(as_date(period_start(pl.col("first_month"), "month"))).alias("cohort_month"),
+        "value_365d",
+        "platforms",
+    ).sort(_TIE)
+
+
+def _last_lifecycle(days: People, *, as_of: date) -> People:
+    """State of each person in the last complete month: `account_id, person_id, lifecycle`."""
+    states = lifecycle_states(days, as_of=as_of, period="month")
+    return states.filter(nw.col("period") == last_complete(as_of, "month")).select(*_TIE, "lifecycle")
+
+
+def _accounts(begun: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """What is known of each account: one row with what its people's rows are judged by."""
+    month = last_complete(as_of, "month")
+    unknown = patchy_periods(fct_collection_span, as_of=as_of, period="month").filter(
+        pl.col("platform") == ALL, pl.col("coverage_share") < MINIMUM_COVERAGE
+    )
+    months = unknown.group_by("account_id").agg(
+        (pl.col("period") == month).any().alias("is_now_open"),
+        (pl.col("period") == month - 1).any().alias("is_before_open"),
+    )
+    together = begun.filter(pl.col("platform") == ALL)
+    since = judged_from(together, fct_collection_span, as_of=as_of)
+    rows = (
+        together.select("account_id", "platform", "known_from")
+        .join(since, on=["account_id", "platform"], how="left")
+        .join(months, on="account_id", how="left")
+        .with_columns(
+            (~pl.col("is_now_open").fill_null(value=False)).alias("is_month_known"),
+            (~pl.col("is_before_open").fill_null(value=False)).alias("is_before_known"),
+            pl.lit(as_of - timedelta(days=_RECIPROCITY_DAYS - 1)).alias("from_date"),
+            pl.lit(as_of).alias("to_date"),
+        )
+    )
+    for stream in ("inbound", "outbound"):
+        rows = collected(
+            coverage_share(rows, fct_collection_span, stream=stream, as_of=as_of).rename({"coverage_share": stream})
+        )
+    offered = births(fct_collection_span, stream="outbound", as_of=as_of).filter(pl.col("platform") == ALL)
+    covered = (pl.col("inbound") >= MINIMUM_COVERAGE) & (pl.col("outbound") >= MINIMUM_COVERAGE)
+    return rows.join(
+        offered.select("account_id", pl.lit(value=True).alias("is_outbound_offered")),
+        on="account_id",
+        how="full",
+        coalesce=True,
+    ).select(
+        "account_id",
+        "known_from",
+        "judged_from",
+        "is_month_known",
+        "is_before_known",
+        pl.col("is_outbound_offered").fill_null(value=False),
+        covered.fill_null(value=False).alias("is_reciprocity_covered"),
+    )
+
+
+def _spike_won(rows: pl.LazyFrame, mart_spike: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """The people whose first day lies in a spike of the account: `account_id, person_id, is_won`."""
+    spikes = mart_spike.filter(pl.col("platform") == ALL, pl.col("started_on") <= as_of).select(
+        "account_id",
+        pl.col("started_on").cast(pl.Int64).alias("start"),
+        pl.col("ended_on").cast(pl.Int64).fill_null(day_number(as_of)).alias("end"),
+    )
+    return (
+        rows.select(*_TIE, "first_day")
+        .join(spikes, on="account_id", how="inner")
+        .filter(pl.col("first_day").is_between("start", "end"))
+        .select(*_TIE, pl.lit(value=True).alias("is_won"))
+        .unique()
+    )
