@@ -76,7 +76,7 @@ def account_name(url: str) -> str:
     'example.org'
     """
     host = urlsplit(url if "//" in url else f"//{url}").hostname or url
-    return re.sub(r"^www\\.", "", host)
+    return re.sub(r"^www\.", "", host)
 
 
 def _account(name: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from orchestration import demo, importing
+from orchestration import demo
 from orchestration import settings as settings_module
 
 MARKER = ".rapport-demo"
@@ -27,14 +27,14 @@ def run(home: Path, *, seed: int, as_of: date) -> int:
     (home / MARKER).write_text("Made by `rapport demo`, which replaces this folder each time.\n")
     settings_module.prepare_environment(home)
 
-    from orchestration import commands
+    from orchestration import commands, importing
     from sources import demo as simulator
 
     print(f"Simulating a community (seed {seed}) up to {as_of} ...", file=sys.stderr, flush=True)
     community = simulator.simulate(seed=seed, as_of=as_of)
     posts, interactions, truth_path = simulator.write(community, home / "community")
     settings = settings_module.load(home)
-    print(importing.run(settings, importing.Request(posts=posts, interactions=interactions)))
+    print(importing.run(settings, [importing.Request(posts=posts, interactions=interactions)]))
     code = commands.night_of(settings, as_of)
     if code == commands.OK:
         folder = settings.published / "parquet"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dlt.extract.source import DltSource
 
-from sources import feed, webmention
+from sources import activity, feed, webmention
 from sources.model import STREAMS, RawTable
 
 
@@ -50,6 +50,15 @@ _CONNECTORS = (
         hint="a site that receives webmentions at webmention.io (--source webmention)",
         source=webmention.source,
         asked_for=True,
+    ),
+    Connector(
+        name=activity.NAME,
+        platform=activity.PLATFORM,
+        streams=("posts", "inbound", "outbound"),
+        tables=activity.TABLES,
+        hint="posts and interactions in CSV, JSON Lines or Parquet files (rapport import)",
+        source=activity.source,
+        is_nightly=False,
     ),
 )
 REGISTRY: Mapping[str, Connector] = {connector.name: connector for connector in _CONNECTORS}
