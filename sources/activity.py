@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import dlt
@@ -21,7 +22,7 @@ from dlt.common.schema.typing import TSchemaContract, TTableSchemaColumns
 from dlt.extract.resource import DltResource
 from dlt.extract.source import DltSource
 
-from sources.activity_files import COLUMNS, ActivityFile, Shape, open_file
+from sources.activity_files import COLUMNS, TIME, ActivityFile, Shape, open_file
 from sources.model import CONTRACT, INSERT_ONLY, KEY, LOADED_AT, READINGS, STREAMS, RawColumn, RawTable, SourceError
 from sources.timestamps import EARLIEST, parse_time
 
@@ -32,14 +33,14 @@ NO_ACCOUNT = "(no account)"
 _DOCS: dict[str, str] = {
     "person": "Native id of the person.",
     "kind": "Kind of interaction (reply, like, ...) or of post.",
-    "occurred_at": "When it happened, as written.",
+    "occurred_at": "When it happened, as written (see at_utc).",
     "direction": "inbound or outbound; none is inbound.",
     "post": "Native id of the post, or its address.",
     "interaction": "Native id of the interaction, where there is one.",
     "in_reply_to": "Native id of the interaction that this one answers.",
     "observed_at": "When it was first seen, as written.",
     "retracted_at": "When it was taken back, as written.",
-    "published_at": "When the post was published, as written.",
+    "published_at": "When the post was published, as written (see at_utc).",
     "language": "Language of the post.",
     "words": "Words in the post, as written.",
     "links": "Links in the post, as written.",
@@ -57,6 +58,9 @@ def _table(shape: Shape, doc: str) -> RawTable:
             RawColumn(name="account_id", doc="The account: `account` of the file, or of the command.", nullable=False),
             RawColumn(name="platform", doc="The platform, as the command says.", nullable=False),
             *(RawColumn(name=name, doc=_DOCS[name]) for name in COLUMNS[shape] if name != "account"),
+            RawColumn(
+                name="at_utc", doc=f"{TIME[shape]} where the file gives a time and not a text.", dtype="timestamp"
+            ),
             RawColumn(name="other", doc="Columns that rapport does not know, as JSON."),
             RawColumn(name="problem", doc="Why the row is no row (not a JSON object, too many fields)."),
             RawColumn(name="file", doc="Name of the file, without its folder.", nullable=False),
@@ -76,9 +80,11 @@ POSTS = _table("posts", "Rows of posts files, one row per observation.")
 INTERACTIONS = _table("interactions", "Rows of interactions files, one row per observation.")
 TABLES = (POSTS, INTERACTIONS, READINGS)
 
+_log = logging.getLogger(__name__)
 _TABLES: dict[Shape, RawTable] = {"posts": POSTS, "interactions": INTERACTIONS}
 _NATIVE_ID: dict[Shape, str] = {"posts": "post", "interactions": "interaction"}
-_FIELD, _ORDINAL = "\x1f", "\x1e"
+_TIMESTAMP = pl.Datetime("us", "UTC")
+_ROW_GROUP = 122_880  # DuckDB's own, so that it reads them in parallel
 
 
 def source(
@@ -89,7 +95,7 @@ def source(
     platform: str | None = None,
     covers: tuple[date, date] | None = None,
     read_at: datetime,
-    warn: Callable[[str], object] = logging.getLogger(__name__).warning,
+    warn: Callable[[str], object] = _log.warning,
 ) -> DltSource:
     """Activity files as a dlt source: resources `posts`, `interactions` and `readings`.
 
@@ -112,7 +118,7 @@ def source(
     @dlt.resource(name=f"{NAME}_read", selected=False)
     def rows() -> Iterator[Any]:
         for table in TABLES:
-            yield _Part(table, table.schema.empty_table())
+            yield _Part(table, None)
         for file in files:
             yield from (_Part(_TABLES[file.shape], part) for part in activity.rows(file))
         if files:
@@ -165,7 +171,7 @@ class _Part:
     """Rows for one table."""
 
     table: RawTable
-    rows: pa.Table
+    rows: pl.DataFrame | None
 
 
 @dataclass(kw_only=True)
@@ -179,44 +185,34 @@ class _Import:
     _accounts: list[pl.DataFrame] = field(default_factory=list)
     _streams: set[str] = field(default_factory=set)
 
-    def rows(self, file: ActivityFile) -> Iterator[pa.Table]:
+    def rows(self, file: ActivityFile) -> Iterator[pl.DataFrame]:
         """The file's rows as the raw table has them, keyed."""
         table = _TABLES[file.shape]
-        native = pl.col(_NATIVE_ID[file.shape])
+        names = [name for name in COLUMNS[file.shape] if name in file.columns and name != "account"]
+        absent = [name for name in COLUMNS[file.shape] if name not in file.columns and name != "account"]
         seen: list[pl.DataFrame] = []
         for batch in file.batches():
-            account = pl.col("account") if "account" in file.columns else pl.lit(self.account)
             said = batch.with_columns(
-                account_id=account.fill_null(NO_ACCOUNT),
+                *(pl.lit(None, pl.String).alias(name) for name in absent),
+                account_id=(pl.col("account") if "account" in file.columns else pl.lit(self.account)).fill_null(
+                    NO_ACCOUNT
+                ),
                 platform=pl.lit(self.platform),
                 file=pl.lit(file.path.name),
-                loaded_at=pl.lit(self.read_at, pl.Datetime("us", "UTC")),
-            ).with_columns(
-                pl.lit(None, pl.String).alias(c.name)
-                for c in table.columns
-                if c.name not in batch.columns
-                and c.dtype == "text"
-                and c.name not in ("account_id", "platform", "file", "row_hash")
+                loaded_at=pl.lit(self.read_at, _TIMESTAMP),
             )
             self._notice(file, said)
-            names = [name for name in COLUMNS[file.shape] if name in file.columns and name != "account"]
-            keyed = said.with_columns(_hashes(said, ["account_id", "platform", *names]))
-            if "problem" in said.columns and said["problem"].null_count() < said.height:
-                whole = ["other", "problem", *names]
-                keyed = keyed.with_columns(
-                    row_hash=pl.when(pl.col("problem").is_null()).then("row_hash").otherwise(_hashes(said, whole))
-                )
-            yield (
-                _numbered(keyed, native, seen)
-                .select(c.name for c in table.columns)
-                .to_arrow(compat_level=pl.CompatLevel.oldest())
-                .cast(table.schema)
-            )
+            # What could not be taken apart is told apart by all that is there.
+            said = said.with_columns(broken=pl.when(pl.col("problem").is_not_null()).then("other"))
+            keyed = said.with_columns(_hashes(said, ["account_id", "platform", *names, "at_utc", "broken"]))
+            yield _numbered(keyed, _NATIVE_ID[file.shape], seen).select(column.name for column in table.columns)
 
     def _notice(self, file: ActivityFile, said: pl.DataFrame) -> None:
         """Remember each account's oldest time that can be true, and the directions."""
-        names = ("published_at",) if file.shape == "posts" else ("occurred_at", "observed_at")
-        at = pl.coalesce(_moments(said, name) for name in names)
+        written = said[TIME[file.shape]]
+        if file.shape == "interactions":
+            written = said.select(pl.coalesce("occurred_at", "observed_at")).to_series()
+        at = pl.coalesce("at_utc", _moments(written))
         possible = at.is_between(EARLIEST, self.read_at + timedelta(days=1))
         times = said.lazy().select("account_id", at=pl.when(possible).then(at))
         self._accounts.append(
@@ -228,22 +224,21 @@ class _Import:
             words = said["direction"].unique().str.strip_chars().str.to_lowercase().fill_null("inbound")
             self._streams |= set(words) & {"inbound", "outbound"}
 
-    def readings(self) -> pa.Table:
-        """A reading for every account and stream, as Arrow."""
+    def readings(self) -> pl.DataFrame:
+        """A reading for every account and stream."""
         accounts = pl.concat(self._accounts).group_by("account_id").agg(pl.col("at").min())
         streams = pl.DataFrame({"stream": STREAMS}).with_columns(offered=pl.col("stream").is_in(sorted(self._streams)))
         start, end = pl.col("at"), self.read_at
         if self.covers is not None:
             start = pl.lit(datetime.combine(self.covers[0], time(), UTC))
             end = datetime.combine(self.covers[1] + timedelta(days=1), time(), UTC)
-        timestamp = pl.Datetime("us", "UTC")
         rows = accounts.join(streams, how="cross").with_columns(
             platform=pl.lit(self.platform),
             source=pl.lit(NAME),
-            read_at=pl.lit(end, timestamp),
-            covers_from=pl.when("offered").then(start.cast(timestamp)),
-            born_at=pl.lit(None, timestamp),
-            loaded_at=pl.lit(self.read_at, timestamp),
+            read_at=pl.lit(end, _TIMESTAMP),
+            covers_from=pl.when("offered").then(start.cast(_TIMESTAMP)),
+            born_at=pl.lit(None, _TIMESTAMP),
+            loaded_at=pl.lit(self.read_at, _TIMESTAMP),
         )
         is_timeless = pl.col("offered") & pl.col("covers_from").is_null()
         rows = rows.with_columns(
@@ -257,27 +252,21 @@ class _Import:
             .when(is_timeless)
             .then(pl.lit("no row has a readable time")),
         )
-        names = [c.name for c in READINGS.columns if c.name not in ("row_hash", "loaded_at")]
-        texts = rows.with_columns(pl.col("read_at", "covers_from", "born_at").dt.to_string("iso"))
-        keyed = rows.with_columns(_hashes(texts, names)).sort("account_id", "stream")
-        return (
-            keyed.select(c.name for c in READINGS.columns)
-            .to_arrow(compat_level=pl.CompatLevel.oldest())
-            .cast(READINGS.schema)
+        keyed = rows.with_columns(
+            _hashes(rows, [c.name for c in READINGS.columns if c.name not in ("row_hash", "loaded_at")])
         )
+        return keyed.sort("account_id", "stream").select(column.name for column in READINGS.columns)
 
 
-def _moments(said: pl.DataFrame, name: str) -> pl.Expr | pl.Series:
-    """The times of a column, null where unreadable: typed ones as they are, text parsed."""
-    if f"{name}__time" in said.columns:
-        return pl.col(f"{name}__time")
-    if name not in said.columns or said[name].null_count() == said.height:
-        return pl.lit(None, pl.Datetime("us", "UTC"))
-    distinct = said[name].drop_nulls().unique()
-    fast = distinct.str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", strict=False).dt.replace_time_zone("UTC")
-    read = [_one(text) if moment is None else moment for text, moment in zip(distinct, fast, strict=True)]
-    known = pl.Series(read, dtype=pl.Datetime("us", "UTC"))
-    return said[name].replace_strict(distinct, known, default=None, return_dtype=pl.Datetime("us", "UTC"))
+def _moments(texts: pl.Series) -> pl.Series:
+    """The times that texts name, null where unreadable; Python reads what Polars cannot, each distinct text once."""
+    moments = texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", strict=False).dt.replace_time_zone("UTC")
+    left = texts.filter(moments.is_null() & texts.is_not_null()).unique()
+    if left.is_empty():
+        return moments
+    read = pl.Series([_one(text) for text in left], dtype=_TIMESTAMP)
+    slow = texts.replace_strict(left, read, default=None, return_dtype=_TIMESTAMP)
+    return pl.select(pl.coalesce(moments, slow)).to_series()
 
 
 def _one(text: str) -> datetime | None:
@@ -293,39 +282,49 @@ def _hashes(said: pl.DataFrame, names: Sequence[str]) -> pl.Series:
     A field that is not there adds nothing, so a column known later does not change old keys. MD5
     names rows here, it guards nothing.
     """
-    fields = ", ".join(f"""'{_FIELD}{name}=' || "{name}" """ for name in names)
-    frame = said.select(names).to_arrow(compat_level=pl.CompatLevel.oldest())  # noqa: F841 - the query names it
-    hashed = duckdb.sql(f"select md5(concat({fields})) as row_hash from frame").to_arrow_table()  # noqa: S608
-    return pl.Series("row_hash", hashed.column("row_hash"))
+    parts: list[pl.Expr] = []
+    for name in names:
+        value = (pl.col(name).dt.epoch("us") if said.schema[name].is_temporal() else pl.col(name)).cast(pl.String)
+        if not said[name].null_count():
+            parts += [pl.lit(f"\x1f{name}="), value]
+        elif said[name].null_count() < said.height:
+            parts.append((pl.lit(f"\x1f{name}=") + value).fill_null(""))
+    written = said.select(pl.concat_str(parts).alias("said")).to_arrow()
+    batches = pa.Table.from_batches(written.to_batches(max_chunksize=_ROW_GROUP // 2))  # a thread takes a batch
+    hashed = duckdb.from_arrow(batches).project("md5(said) as row_hash").to_arrow_table()
+    return cast("pl.DataFrame", pl.from_arrow(hashed)).to_series()
 
 
-def _numbered(keyed: pl.DataFrame, native: pl.Expr, seen: list[pl.DataFrame]) -> pl.DataFrame:
+def _numbered(keyed: pl.DataFrame, native: str, seen: list[pl.DataFrame]) -> pl.DataFrame:
     """Rows with unique keys: identical rows with an id are one, without an id they are counted.
 
-    `seen` remembers the keys of earlier batches of the file.
+    `seen` remembers the keys of earlier batches of the file, as numbers: quick to compare, and where
+    two keys share one it only costs a look at the keys themselves.
     """
-    hashes = keyed.select("row_hash")
-    repeated = hashes.to_series().is_duplicated()
-    if seen:
-        earlier = pl.concat(seen)
-        repeated |= hashes.to_series().is_in(earlier.to_series().implode())
-    seen.append(hashes)
+    numbers = keyed["row_hash"].hash()
+    repeated = numbers.is_duplicated()
+    for earlier in seen:
+        repeated |= numbers.is_in(earlier["number"].implode())
+    rows = keyed.select("row_hash").with_columns(numbers.alias("number"))
+    seen.append(rows)
     if not repeated.any():
         return keyed
     doubles = keyed.filter(repeated).with_columns(ordinal=pl.int_range(pl.len()).over("row_hash"))
-    if len(seen) > 1:
-        before = earlier.join(doubles.select("row_hash").unique(), on="row_hash", how="semi")
-        counts = before.group_by("row_hash").agg(before=pl.len().cast(pl.Int64))
-        doubles = doubles.join(counts, on="row_hash", how="left", maintain_order="left").with_columns(
-            pl.col("ordinal") + pl.col("before").fill_null(0)
-        )
-        doubles = doubles.drop("before")
-    doubles = doubles.filter((pl.col("ordinal") == 0) | native.is_null())
-    again = doubles.select(again=pl.col("row_hash") + _ORDINAL + pl.col("ordinal").cast(pl.String))
-    doubles = doubles.with_columns(
-        row_hash=pl.when(pl.col("ordinal") > 0).then(_hashes(again, ["again"])).otherwise("row_hash")
+    earlier_rows = pl.concat([rows.clear(), *seen[:-1]])
+    before = (
+        earlier_rows.join(rows.filter(repeated).unique(), on=["number", "row_hash"], how="semi")
+        .group_by("row_hash")
+        .agg(before=pl.len())
     )
-    return pl.concat([keyed.filter(~repeated), doubles.select(keyed.columns)]).sort("row_number")
+    doubles = (
+        doubles.join(before, on="row_hash", how="left", maintain_order="left")
+        .with_columns(pl.col("ordinal") + pl.col("before").fill_null(0).cast(pl.Int64))
+        .filter((pl.col("ordinal") == 0) | pl.col(native).is_null())
+        .with_columns(again=pl.col("row_hash") + " again " + pl.col("ordinal").cast(pl.String))
+    )
+    counted = pl.when(pl.col("ordinal") > 0).then(_hashes(doubles, ["again"])).otherwise("row_hash")
+    doubles = doubles.with_columns(row_hash=counted).select(keyed.columns)
+    return pl.concat([keyed.filter(~repeated), doubles]).sort("row_number")
 
 
 def _resource(rows: DltResource, table: RawTable) -> DltResource:
@@ -340,14 +339,21 @@ def _resource(rows: DltResource, table: RawTable) -> DltResource:
     def part(item: _Part) -> Iterator[Any]:
         if item.table is not table:
             return
-        if item.rows.num_rows and not appends:
+        if item.rows is None:
+            yield table.schema.empty_table()  # the table is there, also where no file fills it
+            return
+        if not appends:
             state = dlt.current.resource_state(table.name)
             appends.append(not state.get("is_filled"))
             state["is_filled"] = True
-        if any(appends):
-            yield dlt.mark.with_hints(item.rows, dlt.mark.make_hints(write_disposition="append"))
-        else:
-            yield item.rows
+        hints = dlt.mark.make_hints(write_disposition="append" if appends[0] else cast("Any", INSERT_ONLY))
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "part.parquet"
+            item.rows.write_parquet(
+                path, compression="lz4", statistics=False, row_group_size=_ROW_GROUP, arrow_schema=_arrow(table)
+            )
+            # dlt takes the file as it is (a hard link) before it asks for the next one.
+            yield dlt.mark.with_file_import(str(path), "parquet", item.rows.height, hints)
 
     part.__doc__ = table.doc
     resource = dlt.transformer(
@@ -359,3 +365,10 @@ def _resource(rows: DltResource, table: RawTable) -> DltResource:
         schema_contract=cast("TSchemaContract", CONTRACT),
     )
     return cast("DltResource", resource)
+
+
+def _arrow(table: RawTable) -> pa.Schema:
+    """The table's schema in the Arrow types that Polars writes. dlt takes only an exact match as it is."""
+    return pa.schema(
+        [column.with_type(pa.large_string()) if column.type == pa.string() else column for column in table.schema]
+    )

@@ -36,7 +36,9 @@ REQUIRED: dict[Shape, tuple[tuple[str, ...], ...]] = {
 }
 """Of each group at least one column must be there."""
 
-ROWS_AT_ONCE = 250_000
+ROWS_AT_ONCE = 500_000
+TIME: dict[Shape, str] = {"posts": "published_at", "interactions": "occurred_at"}
+"""The time that every row is about."""
 SURPLUS = "more fields than the file has columns"
 NO_OBJECT = "the line is no JSON object"
 
@@ -55,8 +57,9 @@ _MAGIC = (
 class ActivityFile:
     """One file that can be read: its shape, its columns, what was noticed, and its rows.
 
-    `batches` gives frames with the file's known columns as text (an empty text is null), `typed`
-    times as `<name>__time`, and `other`, `problem`, `row_number` (data rows from 1; JSON Lines: lines).
+    `batches` gives frames with the file's known columns as text (an empty text is null) and
+    `at_utc`, `other`, `problem`, `row_number` (data rows from 1; JSON Lines: lines). Where the file
+    gives the row's time as a time, it is in `at_utc` and not written out as text.
     """
 
     path: Path
@@ -105,7 +108,7 @@ def open_file(path: Path, shape: Shape) -> ActivityFile:
         shape=shape,
         columns=tuple(known),
         notes=tuple(notes),
-        batches=lambda: (_as_text(frame, known, unknown, path) for frame in content.frames()),
+        batches=lambda: (_as_text(frame, known, unknown, path, shape) for frame in content.frames()),
     )
 
 
@@ -327,30 +330,32 @@ def _json_lines(path: Path, text: str, notes: tuple[str, ...]) -> _Content:
 
 
 def _value(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        text = value
-    else:
-        text = json.dumps(value, ensure_ascii=False)
+    text = value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     # Half a surrogate pair (JSON can spell one) is no text that a table can hold.
     return None if text is None else text.encode("utf-8", "replace").decode()
 
 
-def _as_text(frame: pl.DataFrame, known: dict[str, str], unknown: Sequence[str], path: Path) -> pl.DataFrame:
+def _as_text(
+    frame: pl.DataFrame, known: dict[str, str], unknown: Sequence[str], path: Path, shape: Shape
+) -> pl.DataFrame:
     schema = frame.schema
     nested = [name for name in known.values() if schema[name].is_nested()]
     if nested:
         raise SourceError(f"The column `{nested[0]}` holds lists or records", path.name, "Give one value a row.")
-    times = [
-        _moment(given, schema[given]).alias(f"{name}__time")
-        for name, given in known.items()
-        if name.endswith("_at") and isinstance(schema[given], (pl.Datetime, pl.Date))
-    ]
-    others = pl.struct(_text(name, schema[name]).alias(name) for name in unknown).struct.json_encode()
+    given_time = known.get(TIME[shape])
+    is_typed = given_time is not None and isinstance(schema[given_time], (pl.Datetime, pl.Date))
+    at = _moment(given_time, schema[given_time]) if given_time and is_typed else pl.lit(None, pl.Datetime("us", "UTC"))
+    nothing = pl.lit(None, pl.String)
+    fields = [_text(name, schema[name]).alias(name) for name in unknown]
+    others = pl.struct(fields).struct.json_encode() if fields else nothing
     return frame.select(
-        *(_text(given, schema[given]).alias(name) for name, given in known.items()),
-        *times,
-        (others if unknown else pl.lit(None, pl.String)).alias("other"),
-        (pl.col(_PROBLEM) if _PROBLEM in schema else pl.lit(None, pl.String)).alias("problem"),
+        *(
+            (nothing if is_typed and given == given_time else _text(given, schema[given])).alias(name)
+            for name, given in known.items()
+        ),
+        at.alias("at_utc"),
+        others.alias("other"),
+        (pl.col(_PROBLEM) if _PROBLEM in schema else nothing).alias("problem"),
         pl.col(_ROW).cast(pl.Int64).alias("row_number"),
     )
 
