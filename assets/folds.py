@@ -17,6 +17,7 @@ def fold_post_value(fct_interaction: pl.LazyFrame, dim_post: pl.LazyFrame, setti
     """What each person gave a post in its first 7 days."""
     return fold.post_value(fct_interaction, dim_post, weights=settings.weights, as_of=as_of)
 
+
 ASSETS = [
     fold_relationship_day,
     fold_post_value,

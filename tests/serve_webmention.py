@@ -16,7 +16,7 @@ class Handler(BaseHTTPRequestHandler):
     token: str
     requests: list[str]
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class names it so
+    def do_GET(self) -> None:
         """Answer one request."""
         address = urlsplit(self.path)
         self.requests.append(self.path)

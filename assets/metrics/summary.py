@@ -47,7 +47,9 @@ GROWTH = (
     Measure("net_retention", "relationships", n="net_retention_n", note="active_note"),
     Measure("gross_retention", "relationships", n="net_retention_n", note="active_note"),
 )
-RETAINED = Measure("retained_rate", "relationships", "retained_rate_low", "retained_rate_high", "people", "retained_note")
+RETAINED = Measure(
+    "retained_rate", "relationships", "retained_rate_low", "retained_rate_high", "people", "retained_note"
+)
 MEASURES = (*CADENCE, *VALUE, *GROWTH, RETAINED)
 
 
@@ -89,7 +91,9 @@ def measures(
     the last 12 cohorts that have a third month.
     """
     complete = pl.col("month").dt.offset_by("1mo") <= as_of + timedelta(days=1)
-    month = mart_growth_month.filter(complete).filter(pl.col("month") == pl.col("month").max().over("account_id", "platform"))
+    month = mart_growth_month.filter(complete).filter(
+        pl.col("month") == pl.col("month").max().over("account_id", "platform")
+    )
     parts = [
         *(_long(mart_cadence, measure) for measure in CADENCE),
         *(_long(mart_value, measure) for measure in VALUE),
@@ -125,7 +129,9 @@ def retained(mart_retention_cohort: pl.LazyFrame, *, as_of: date) -> pl.LazyFram
             retained_rate=pl.when(pl.col("people") > 0).then(pl.col("retained") / pl.col("people")),
             retained_rate_low=low,
             retained_rate_high=high,
-            retained_note=pl.lit(f"share of the people first met in the last {COHORTS} observable months, {months} months later"),
+            retained_note=pl.lit(
+                f"share of the people first met in the last {COHORTS} observable months, {months} months later"
+            ),
         )
     )
 
