@@ -1,7 +1,7 @@
 """Staging as assets: `stg_<source>__<shape>` is the function `<shape>` of `assets/staging/<source>.py`.
 
-Its parameters are the source's raw tables. Which source fills which shapes is the catalogue's to
-say, so a new platform changes nothing here.
+Its parameters are the source's raw tables, or other tables by their whole name. Which source fills
+which shapes is the catalogue's to say, so a new platform changes nothing here.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ from quality.catalog.tables import TABLES
 
 
 def _raw(source: str, parameter: str) -> tuple[str, ...]:
-    return (asset_name(source, parameter),)
+    return (parameter if parameter in TABLES else asset_name(source, parameter),)
 
 
 def _assets() -> list[dg.AssetsDefinition]:

@@ -7,6 +7,7 @@ catalogue's to say. What lives here must not know what any table means.
 """
 
 import inspect
+import warnings
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -88,7 +89,8 @@ def _code(function: Callable[..., Any]) -> dict[str, Any]:
     source, line = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
     if source is None:
         return {}
-    reference = dg.LocalFileCodeReference(file_path=source, line_number=line, label=function.__name__)
-    return dict(
-        dg.CodeReferencesMetadataSet(code_references=dg.CodeReferencesMetadataValue(code_references=[reference]))
-    )
+    with warnings.catch_warnings():
+        # Dagster calls code references beta; they are used knowingly, and only shown.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        reference = dg.LocalFileCodeReference(file_path=source, line_number=line, label=function.__name__)
+        return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}

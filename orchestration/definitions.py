@@ -4,7 +4,6 @@
 Dagster itself loads `defs`, the one for `RAPPORT_HOME`.
 """
 
-import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,9 +20,6 @@ from orchestration.outputs import published, report
 from orchestration.warehouse import Warehouse
 from quality.catalog.tables import TABLES
 from quality.checks import checks_for
-
-# Code references are beta in Dagster, and used knowingly.
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
 @cache

@@ -2,12 +2,9 @@
 
 import dagster as dg
 
-from assets.table import NIGHTS
-
 nightly = dg.define_asset_job(
     "nightly",
     selection=dg.AssetSelection.all(),
-    partitions_def=NIGHTS,
     # DuckDB has one writing process: every step of a night runs in the same one.
     executor_def=dg.in_process_executor,
     description="One night: collect, derive, check, publish, report. The partition is as_of, the last complete UTC day.",

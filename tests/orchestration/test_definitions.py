@@ -44,7 +44,7 @@ def test_every_table_is_an_asset_with_a_contract_a_watch_and_documentation(repos
         assert node.description
         assert node.owners
         assert node.kinds
-        schema = node.metadata["dagster/column_schema"].value
+        schema = node.metadata["dagster/column_schema"]
         assert [column.name for column in schema.columns] == list(table.column_names)
         assert all(column.description for column in schema.columns)
         assert "dagster/column_lineage" in node.metadata
@@ -71,7 +71,7 @@ def test_every_mart_goes_back_to_raw_tables_and_every_table_is_published(reposit
 
 def test_column_lineage_names_columns_that_exist(repository: dg.RepositoryDefinition) -> None:
     for name in TABLES:
-        lineage = repository.asset_graph.get(dg.AssetKey(name)).metadata["dagster/column_lineage"].value
+        lineage = repository.asset_graph.get(dg.AssetKey(name)).metadata["dagster/column_lineage"]
         for column, origins in lineage.deps_by_column.items():
             assert column in TABLES[name].column_names
             for origin in origins:
