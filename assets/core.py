@@ -78,13 +78,14 @@ def dim_post(posts: pl.LazyFrame) -> pl.LazyFrame:
 @table_asset
 def fct_interaction(
     interactions: pl.LazyFrame,
+    dim_account: pl.LazyFrame,
     dim_post: pl.LazyFrame,
     dim_profile: pl.LazyFrame,
     identity_name: pl.LazyFrame,
     settings,
 ) -> pl.LazyFrame:
     """Interactions of all sources, with their people and posts."""
-    own = resolve.own_names([(a.name, a.own) for a in settings.accounts], dim_profile)
+    own = resolve.own_names(dim_account, dim_profile, configured=[(a.name, a.own) for a in settings.accounts])
     ids = interactions.select("account_id", "platform", in_reply_to="interaction").with_columns(
         is_known=pl.lit(value=True)
     )

@@ -95,21 +95,24 @@ def is_own(own: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def own_names(accounts: Iterable[tuple[str, Sequence[str]]], profiles: pl.LazyFrame) -> pl.LazyFrame:
+def own_names(
+    accounts: pl.LazyFrame, profiles: pl.LazyFrame, *, configured: Iterable[tuple[str, Sequence[str]]]
+) -> pl.LazyFrame:
     """`account_id, name`: everything that is the account itself, for `is_own`.
 
-    `accounts` are (name, configured own entries); an entry that is an address is taken as a page.
+    `accounts` and `profiles` as dim_account and dim_profile; `configured` are (account, its `own`
+    entries), an entry that is an address being taken as a page.
     """
-    configured = pl.LazyFrame(
-        [(account, entry) for account, own in accounts for entry in (account, *own)],
+    entries = pl.LazyFrame(
+        [(account, entry) for account, own in configured for entry in own],
         schema={"account_id": pl.String, "name": pl.String},
         orient="row",
     )
-    pages = configured.select("account_id", name=match_key(pl.col("name"))).drop_nulls()
+    pages = entries.select("account_id", name=match_key(pl.col("name"))).drop_nulls()
     profile = pl.concat(
         [profiles.select("account_id", name=pl.col(column)) for column in ("host", "handle")]
     ).drop_nulls()
-    return pl.concat([configured, pages, profile]).unique()
+    return pl.concat([accounts.select("account_id", name="account_id"), entries, pages, profile]).unique()
 
 
 def with_post(rows: pl.LazyFrame, posts: pl.LazyFrame) -> pl.LazyFrame:

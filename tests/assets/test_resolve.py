@@ -53,7 +53,8 @@ def test_own_rows_are_the_account_itself_its_configured_names_and_its_host() -> 
     profiles = pl.LazyFrame(
         {"account_id": ["acc"], "host": ["blog.example"], "handle": [None]}, schema_overrides={"handle": pl.String}
     )
-    own = resolve.own_names([("acc", ("https://social.example/@me/",)), ("other", ())], profiles)
+    accounts = pl.LazyFrame({"account_id": ["acc", "other"]})
+    own = resolve.own_names(accounts, profiles, configured=[("acc", ("https://social.example/@me/",))])
     found = resolve.is_own(own, rows).collect()
     assert found.sort("account_id", "person").select("person", "is_own_row").rows() == [
         ("acc", True), ("ann.example", False), ("blog.example/about", True), ("social.example/@me", True),
