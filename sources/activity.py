@@ -7,7 +7,9 @@ their file, so that importing the file again adds nothing either.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -84,6 +86,7 @@ _log = logging.getLogger(__name__)
 _TABLES: dict[Shape, RawTable] = {"posts": POSTS, "interactions": INTERACTIONS}
 _NATIVE_ID: dict[Shape, str] = {"posts": "post", "interactions": "interaction"}
 _TIMESTAMP = pl.Datetime("us", "UTC")
+_ROWS_A_FILE = 1_000_000  # few large files load faster than many small ones
 _ROW_GROUP = 122_880  # DuckDB's own, so that it reads them in parallel
 
 
@@ -190,8 +193,8 @@ class _Import:
         table = _TABLES[file.shape]
         names = [name for name in COLUMNS[file.shape] if name in file.columns and name != "account"]
         absent = [name for name in COLUMNS[file.shape] if name not in file.columns and name != "account"]
-        seen: list[pl.DataFrame] = []
-        for batch in file.batches():
+
+        def prepared(batch: pl.DataFrame) -> pl.DataFrame:
             said = batch.with_columns(
                 *(pl.lit(None, pl.String).alias(name) for name in absent),
                 account_id=(pl.col("account") if "account" in file.columns else pl.lit(self.account)).fill_null(
@@ -200,12 +203,22 @@ class _Import:
                 platform=pl.lit(self.platform),
                 file=pl.lit(file.path.name),
                 loaded_at=pl.lit(self.read_at, _TIMESTAMP),
+                # What could not be taken apart is told apart by all that is there.
+                broken=pl.when(pl.col("problem").is_not_null()).then("other"),
             )
-            self._notice(file, said)
-            # What could not be taken apart is told apart by all that is there.
-            said = said.with_columns(broken=pl.when(pl.col("problem").is_not_null()).then("other"))
-            keyed = said.with_columns(_hashes(said, ["account_id", "platform", *names, "at_utc", "broken"]))
-            yield _numbered(keyed, _NATIVE_ID[file.shape], seen).select(column.name for column in table.columns)
+            return said.with_columns(_hashes(said, ["account_id", "platform", *names, "at_utc", "broken"]))
+
+        seen: list[pl.DataFrame] = []
+        parts: list[pl.DataFrame] = []
+        for keyed in _ahead(prepared, file.batches()):
+            self._notice(file, keyed)
+            numbered = _numbered(keyed, _NATIVE_ID[file.shape], seen)
+            parts.append(numbered.select(column.name for column in table.columns))
+            if sum(part.height for part in parts) >= _ROWS_A_FILE:
+                yield pl.concat(parts, rechunk=False)
+                parts = []
+        if parts:
+            yield pl.concat(parts, rechunk=False)
 
     def _notice(self, file: ActivityFile, said: pl.DataFrame) -> None:
         """Remember each account's oldest time that can be true, and the directions."""
@@ -258,6 +271,20 @@ class _Import:
         return keyed.sort("account_id", "stream").select(column.name for column in READINGS.columns)
 
 
+def _ahead(
+    prepare: Callable[[pl.DataFrame], pl.DataFrame], batches: Iterator[pl.DataFrame], *, most: int = 2
+) -> Iterator[pl.DataFrame]:
+    """The prepared batches in order, at most so many in the making while the caller uses the one before."""
+    with ThreadPoolExecutor(most) as pool:
+        waiting: deque[Future[pl.DataFrame]] = deque()
+        for batch in batches:
+            waiting.append(pool.submit(prepare, batch))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 def _moments(texts: pl.Series) -> pl.Series:
     """The times that texts name, null where unreadable; Python reads what Polars cannot, each distinct text once."""
     moments = texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", strict=False).dt.replace_time_zone("UTC")
@@ -291,7 +318,8 @@ def _hashes(said: pl.DataFrame, names: Sequence[str]) -> pl.Series:
             parts.append((pl.lit(f"\x1f{name}=") + value).fill_null(""))
     written = said.select(pl.concat_str(parts).alias("said")).to_arrow()
     batches = pa.Table.from_batches(written.to_batches(max_chunksize=_ROW_GROUP // 2))  # a thread takes a batch
-    hashed = duckdb.from_arrow(batches).project("md5(said) as row_hash").to_arrow_table()
+    with duckdb.connect() as connection:  # of its own: a thread each
+        hashed = connection.from_arrow(batches).project("md5(said) as row_hash").to_arrow_table()
     return cast("pl.DataFrame", pl.from_arrow(hashed)).to_series()
 
 

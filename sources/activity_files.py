@@ -36,7 +36,7 @@ REQUIRED: dict[Shape, tuple[tuple[str, ...], ...]] = {
 }
 """Of each group at least one column must be there."""
 
-ROWS_AT_ONCE = 500_000
+ROWS_AT_ONCE = 250_000
 TIME: dict[Shape, str] = {"posts": "published_at", "interactions": "occurred_at"}
 """The time that every row is about."""
 SURPLUS = "more fields than the file has columns"
