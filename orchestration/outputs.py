@@ -23,11 +23,12 @@ def published(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
     Comes after every table, so a failed contract anywhere leaves last night's files in place.
     """
-    about = publish(
-        context.resources.warehouse,
-        context.resources.settings.published,
-        as_of=date.fromisoformat(context.partition_key),
-    )
+    warehouse, as_of = context.resources.warehouse, date.fromisoformat(context.partition_key)
+    oldest = warehouse.oldest()
+    if oldest is None or oldest > as_of:
+        what = f"the oldest post or interaction is of {oldest}" if oldest else "nothing was collected or imported yet"
+        raise dg.Failure(f"There is nothing to count on {as_of}: {what}. Choose a later --as-of.", allow_retries=False)
+    about = publish(warehouse, context.resources.settings.published, as_of=as_of)
     return dg.MaterializeResult(metadata={**about, "as_of": str(about["as_of"]), "dagster/row_count": about["rows"]})
 
 

@@ -116,7 +116,7 @@ def prepare_environment(folder: Path) -> None:
     instance = folder / "dagster" / "dagster.yaml"
     if not instance.exists():
         instance.write_text(
-            "# Dagster's own settings of this installation.\ntelemetry:\n  enabled: false\n"
+            "# Dagster's own settings of this installation.\ntelemetry:\n  enabled: false\nnux:\n  enabled: false\n"
             "run_monitoring:\n  enabled: false\n"
         )
     os.environ.update(
