@@ -82,8 +82,8 @@ class Warehouse:
 
     def oldest(self) -> date | None:
         """The day of the oldest post or interaction; null where there is none."""
-        days = "select published_at as at from core.dim_post union all select active_at from core.fct_interaction"
-        row = self.connect().execute(f"select cast(min(at) as date) from ({days})").fetchone()  # noqa: S608
+        days = "select published_at as moment from core.dim_post union all select active_at from core.fct_interaction"
+        row = self.connect().execute(f"select cast(min(moment) as date) from ({days})").fetchone()  # noqa: S608
         return row[0] if row else None
 
     def is_past(self, as_of: date | None) -> bool:
