@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -61,28 +62,34 @@ def warehouse(home: Path, sql: str) -> list[tuple[Any, ...]]:
 
 def sites(data: Path, home: Path) -> None:
     """Both sites, the second joining a home that already has the first."""
-    for account, (folder, site, as_of) in SITES.items():
-        mentions = json.loads((data / folder / "mentions.jf2.json").read_text(encoding="utf-8"))["children"]
-        posts = json.loads((data / folder / "feed.json").read_text(encoding="utf-8"))["items"]
-        with serving(data / folder) as (address, _):
-            common = ["--account", account, "--endpoint", address, "--allow-private"]
-            rapport(home, "add", f"{site}feed.json", *common)
-            rapport(home, "add", site, "--source", "webmention", *common)
-            rapport(home, "run", "--as-of", as_of)
-        kinds = Counter(KINDS[mention["wm-property"]] for mention in mentions)
-        where = f"where account_id = '{account}'"
-        found = warehouse(home, f"select kind, count(*) from core.fct_interaction {where} group by 1")
-        expect(f"{account}: interactions by kind", dict(sorted(found)), dict(sorted(kinds.items())))
-        expect(f"{account}: posts", warehouse(home, f"select count(*) from core.dim_post {where}"), [(len(posts),)])
-        expect(
-            f"{account}: set aside",
-            warehouse(home, f"select count(*) from staging.stg_webmention__quarantine {where}"),
-            [(0,)],
-        )
+    with ExitStack() as servers:
+        addresses = {name: servers.enter_context(serving(data / folder))[0] for name, (folder, _, _) in SITES.items()}
+        for account, (folder, site, as_of) in SITES.items():
+            _site(data / folder, home, account, site, addresses[account], as_of)
     rapport(
         home, "query", "select account_id, metric, round(value, 3) as value, n, note from mart_summary order by 1, 2"
     )
     rapport(home, "status")
+
+
+def _site(folder: Path, home: Path, account: str, site: str, address: str, as_of: str) -> None:
+    """Add one site, run its night, hold what was collected against its files."""
+    mentions = json.loads((folder / "mentions.jf2.json").read_text(encoding="utf-8"))["children"]
+    posts = json.loads((folder / "feed.json").read_text(encoding="utf-8"))["items"]
+    common = ["--account", account, "--endpoint", address, "--allow-private"]
+    rapport(home, "add", f"{site}feed.json", *common)
+    rapport(home, "add", site, "--source", "webmention", *common)
+    rapport(home, "run", "--as-of", as_of)
+    kinds = Counter(KINDS[mention["wm-property"]] for mention in mentions)
+    where = f"where account_id = '{account}'"
+    found = warehouse(home, f"select kind, count(*) from core.fct_interaction {where} group by 1")
+    expect(f"{account}: interactions by kind", dict(sorted(found)), dict(sorted(kinds.items())))
+    expect(f"{account}: posts", warehouse(home, f"select count(*) from core.dim_post {where}"), [(len(posts),)])
+    expect(
+        f"{account}: set aside",
+        warehouse(home, f"select count(*) from staging.stg_webmention__quarantine {where}"),
+        [(0,)],
+    )
 
 
 def mathoverflow(data: Path, home: Path) -> None:
