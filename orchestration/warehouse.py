@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from quality.catalog.model import Table, empty, enforce
 from quality.catalog.tables import TABLES
@@ -56,6 +57,27 @@ class Warehouse:
                 self._connection.execute(f"create schema if not exists {schema}")
             self._connection.execute("create table if not exists meta.newest (as_of date)")
         return self._connection
+
+    def _scan(self, query: str) -> pl.LazyFrame:
+        """The query as a lazy frame that reads only the columns somebody asks for.
+
+        Each reading has a cursor of its own, since one plan may read a table several times at once.
+        """
+        connection = self.connect()
+        schema = connection.sql(f"{query} limit 0").pl().schema
+
+        def read(
+            columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, _batch: int | None
+        ) -> Iterator[pl.DataFrame]:
+            names = ", ".join(f'"{name}"' for name in columns) if columns else "*"
+            limit = f" limit {rows}" if rows is not None and predicate is None else ""
+            with connection.cursor() as cursor:
+                cursor.execute("set timezone = 'UTC'")
+                frame = cursor.execute(f"select {names} from ({query}){limit}").pl()  # noqa: S608
+            found = frame if predicate is None else frame.filter(predicate)
+            yield found if rows is None else found.head(rows)
+
+        return register_io_source(read, schema=schema)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -136,7 +158,7 @@ class Warehouse:
         query = f'select * from "{schema}"."{table}"'  # noqa: S608 - names come from the catalogue
         if entry is not None and entry.keeps_history and as_of is not None:
             query += f" where as_of = date '{as_of}'"
-        return self.connect().sql(query).pl().lazy()
+        return self._scan(query)
 
     def write(self, table: Table, frame: pl.DataFrame | pl.LazyFrame, as_of: date | None = None) -> int:
         """Replace the table (or, where it keeps history, the rows of `as_of`) and return the rows written."""
