@@ -15,7 +15,7 @@ import polars as pl
 from dagster_dlt import DagsterDltResource, DagsterDltTranslator, dlt_assets
 from dagster_dlt.translator import DltResourceTranslatorData
 
-from assets.table import OWNERS
+from assets.table import OWNERS, code_reference
 from sources.model import RawTable
 from sources.registry import REGISTRY, Connector
 
@@ -82,6 +82,7 @@ def _spec(source: str, table_name: str) -> dg.AssetSpec:
         metadata={
             "dagster/column_schema": dg.TableSchema(columns=columns),
             "dagster/table_name": f"raw_{source}.{table_name}",
+            **code_reference(REGISTRY[source].source),
         },
     )
 

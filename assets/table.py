@@ -72,7 +72,7 @@ def asset_of(
             "dagster/table_name": table.qualified,
             "grain": table.grain,
             "key": ", ".join(table.key),
-            **_code(function),
+            **code_reference(function),
         },
     )(compute)
 
@@ -85,7 +85,8 @@ def _description(table: Table) -> str:
     return f"{table.doc}\n\n**Grain:** {table.grain}  \n**Key:** {', '.join(table.key)}"
 
 
-def _code(function: Callable[..., Any]) -> dict[str, Any]:
+def code_reference(function: Callable[..., Any]) -> dict[str, Any]:
+    """Metadata that leads from an asset to the function that makes it."""
     source, line = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
     if source is None:
         return {}
