@@ -162,7 +162,10 @@ class Warehouse:
 
     def write(self, table: Table, frame: pl.DataFrame | pl.LazyFrame, as_of: date | None = None) -> int:
         """Replace the table (or, where it keeps history, the rows of `as_of`) and return the rows written."""
-        rows = enforce(table, frame).sort(table.key)
+        rows = enforce(table, frame)
+        if table.layer != "staging":
+            # Sorted storage compresses and prunes; staging is only read whole.
+            rows = rows.sort(table.key)
         schema, name = self.location(table.name, as_of)
         columns = ", ".join(f'"{column.name}" {column.dtype.duckdb}' for column in table.columns)
         connection = self.connect()
