@@ -239,7 +239,9 @@ def value(mart_post_value: pl.LazyFrame, fct_counter: pl.LazyFrame | None = None
     posts = (
         mart_post_value.filter(pl.col("published_at") < end_of(as_of))
         .with_columns((pl.col("published_at") >= start).alias("_in_year"))
-        .with_columns((pl.col("_in_year") & pl.col("interactions_7d").is_not_null()).alias("_is_settled"))
+        .with_columns(
+            (pl.col("_in_year") & ~pl.col("is_pending") & pl.col("interactions_7d").is_not_null()).alias("_is_settled")
+        )
     )
     if fct_counter is None:
         posts = posts.with_columns(pl.lit(None, pl.Int64).alias("_followers"))
