@@ -77,6 +77,8 @@ def _add(options: argparse.Namespace, _today: date) -> int:
     from orchestration import config_file
     from sources.recognise import recognise
 
+    if options.account is not None and not options.account.strip():
+        raise Mistake("--account names no account: give a name, or leave it out to use the address's host.")
     settings = _open_home()
     failed = 0
     for url in options.url:

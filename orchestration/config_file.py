@@ -4,11 +4,13 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import tomlkit
 from tomlkit.items import AoT
+
+from orchestration.settings import SettingsError
 
 TEMPLATE = """\
 # rapport.toml: the accounts that are measured, and what was decided about them.
@@ -38,15 +40,16 @@ def add_source(
     """Write a source of an account into the file, and return whether anything changed.
 
     The account is made where there is none of that name. A source that is there already (same
-    connector and address) is left alone, except that its endpoint follows.
+    connector and address) is left alone, except that its endpoint follows. Raises `SettingsError`
+    where accounts or sources are written as lists on one line.
     """
-    document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else TEMPLATE)
-    accounts = document.setdefault("account", tomlkit.aot())
+    document = tomlkit.parse(path.read_text(encoding="utf-8-sig") if path.exists() else TEMPLATE)
+    accounts = _tables(document, "account", path)
     entry = next((a for a in accounts if a.get("name") == account), None)
     if entry is None:
         entry = _account(account)
         accounts.append(entry)
-    sources = entry.setdefault("source", tomlkit.aot())
+    sources = _tables(entry, "source", path)
     wanted: dict[str, Any] = {"source": source, "url": url}
     if endpoint:
         wanted["endpoint"] = endpoint
@@ -57,8 +60,6 @@ def add_source(
         table = tomlkit.table()
         table.trivia.indent = "\n"
         table.update(wanted)
-        if not isinstance(sources, AoT):
-            raise ValueError(f"{path}: `source` of account {account!r} is not a list of [[account.source]] tables.")
         sources.append(table)
     elif all(present.get(key) == value for key, value in wanted.items()) and ("endpoint" in present) == bool(endpoint):
         return False
@@ -75,8 +76,27 @@ def account_name(url: str) -> str:
     >>> account_name("https://www.example.org/blog/")
     'example.org'
     """
-    host = urlsplit(url if "//" in url else f"//{url}").hostname or url
+    try:
+        host = urlsplit(url if "//" in url else f"//{url}").hostname or url
+    except ValueError:
+        return url  # no address: reading it says so
     return re.sub(r"^www\.", "", host)
+
+
+def _tables(parent: Any, key: str, path: Path) -> AoT:
+    """The tables below `parent`; a list in square brackets cannot be added to, unless it is empty."""
+    present = parent.get(key)
+    if isinstance(present, AoT):
+        return present
+    if present:
+        header = "[[account]]" if key == "account" else f"[[account.{key}]]"
+        raise SettingsError(
+            f"{path}: {key} = [...] is written on one line. Write its entries as {header} tables, and add again."
+        )
+    if present is not None:
+        del parent[key]
+    parent[key] = tomlkit.aot()
+    return cast("AoT", parent[key])
 
 
 def _account(name: str) -> Any:

@@ -12,6 +12,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sources.model import AccountSource
@@ -139,87 +141,162 @@ def prepare_environment(folder: Path) -> None:
 def load(folder: Path | None = None) -> Settings:
     """Settings from `rapport.toml` in `folder` (default: `home()`); the defaults where there is none.
 
-    Raises `SettingsError` for a file that is no TOML, an unknown key, time zone or kind, a promise
-    that is not positive, or an account named twice.
+    Raises `SettingsError` for a file that is no TOML, an unknown key, time zone, kind or source, a value
+    of another type than it must be, a promise that is not positive, or an account named twice.
     """
     folder = folder or home()
     path = folder / "rapport.toml"
     if not path.exists():
         return Settings(home=folder)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # utf-8-sig: editors on Windows put a mark before the first character.
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}. Correct that line and run again.") from error
-    known = {"account", "weights", "report_names", "store_text", "bots", "same_person"}
-    _no_unknown(path, "the top level", content, known)
-    accounts = tuple(_account(path, entry) for entry in content.get("account", []))
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8 (byte {error.start + 1}). Save it as UTF-8 and run again.") from error
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}. It must be a file of yours.") from error
+    top = _Part(path, "the top level", content)
+    top.only("account", "weights", "report_names", "store_text", "bots", "same_person")
+    accounts = tuple(_account(part) for part in top.tables("account"))
     twice = sorted({a.name for a in accounts if sum(b.name == a.name for b in accounts) > 1})
     if twice:
         raise SettingsError(f"{path}: account {twice[0]!r} is there twice. Merge the two [[account]] entries.")
+    return Settings(
+        home=folder,
+        accounts=accounts,
+        weights=_weights(path, top),
+        report_names=top.flag("report_names", default=True),
+        store_text=top.flag("store_text", default=False),
+        bots=top.texts("bots"),
+        same_person=top.groups("same_person"),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A table of the file: its values, each of the type it must have or refused with a message."""
+
+    path: Path
+    where: str
+    entry: Mapping[str, Any]
+
+    def refuse(self, key: str, expected: str) -> SettingsError:
+        value = self.entry.get(key)
+        return SettingsError(f"{self.path}: {key} = {value!r} in {self.where}: expected {expected}.")
+
+    def only(self, *known: str) -> None:
+        if unknown := sorted(set(self.entry) - set(known)):
+            raise SettingsError(
+                f"{self.path}: unknown key {unknown[0]!r} in {self.where}. Known are {', '.join(sorted(known))}."
+            )
+
+    def tables(self, key: str) -> "list[_Part]":
+        found = self.entry.get(key, [])
+        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+            header = f"[[{key}]]" if self.where == "the top level" else f"[[account.{key}]]"
+            raise self.refuse(key, f"tables, each with the header {header}")
+        return [_Part(self.path, f"{key} {number}", item) for number, item in enumerate(found, 1)]
+
+    def text(self, key: str, default: str = "") -> str:
+        found = self.entry.get(key, default)
+        if not isinstance(found, str):
+            raise self.refuse(key, "a text in quotes")
+        return found
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        found = self.entry.get(key, default)
+        if not isinstance(found, bool):
+            raise self.refuse(key, "true or false, without quotes")
+        return found
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        found = self.entry.get(key, [])
+        if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+            raise self.refuse(key, 'a list of texts, as ["...", "..."]')
+        return tuple(found)
+
+    def groups(self, key: str) -> tuple[tuple[str, ...], ...]:
+        found = self.entry.get(key, [])
+        is_list = isinstance(found, list) and all(isinstance(group, list) for group in found)
+        if not is_list or not all(isinstance(item, str) for group in found for item in group):
+            raise self.refuse(key, 'a list of groups, as [["...", "..."], ["...", "..."]]')
+        return tuple(tuple(group) for group in found)
+
+
+def _weights(path: Path, top: _Part) -> dict[str, float]:
+    given = top.entry.get("weights", {})
+    if not isinstance(given, dict):
+        raise top.refuse("weights", "a table: the header [weights], and below it for example like = 0.1")
     weights = dict(WEIGHTS)
-    for kind, weight in content.get("weights", {}).items():
-        if kind not in WEIGHTS or not isinstance(weight, int | float) or weight < 0:
+    for kind, weight in given.items():
+        if kind not in WEIGHTS or not _is_amount(weight):
             raise SettingsError(
                 f"{path}: [weights] {kind} = {weight!r}: expected one of {', '.join(WEIGHTS)}, at least 0."
             )
         weights[kind] = float(weight)
-    return Settings(
-        home=folder,
-        accounts=accounts,
-        weights=weights,
-        report_names=bool(content.get("report_names", True)),
-        store_text=bool(content.get("store_text", False)),
-        bots=tuple(content.get("bots", ())),
-        same_person=tuple(tuple(group) for group in content.get("same_person", ())),
-    )
+    return weights
 
 
-def _no_unknown(path: Path, where: str, entry: Mapping[str, object], known: set[str]) -> None:
-    if unknown := sorted(set(entry) - known):
-        raise SettingsError(f"{path}: unknown key {unknown[0]!r} in {where}. Known are {', '.join(sorted(known))}.")
+def _is_amount(value: object) -> bool:
+    """A number, not a truth value; neither infinite nor `nan` (both are numbers in TOML)."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
-def _account(path: Path, entry: Mapping[str, object]) -> Account:
-    known = {"name", "timezone", "promise_days", "is_own", "own", "source"}
-    name = str(entry.get("name") or "")
-    if not name:
-        raise SettingsError(f'{path}: an [[account]] has no name. Add `name = "..."`.')
-    _no_unknown(path, f"account {name!r}", entry, known)
-    timezone = str(entry.get("timezone", "UTC"))
+def _account(part: _Part) -> Account:
+    name = part.text("name")
+    if not name.strip():
+        raise SettingsError(f'{part.path}: an [[account]] has no name. Add `name = "..."`.')
+    part = _Part(part.path, f"account {name!r}", part.entry)
+    part.only("name", "timezone", "promise_days", "is_own", "own", "source")
+    timezone = part.text("timezone", "UTC")
     try:
         ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise SettingsError(
-            f"{path}: account {name!r}: unknown time zone {timezone!r}. Use an IANA name, such as Europe/Paris."
+            f"{part.path}: account {name!r}: unknown time zone {timezone!r}. Use an IANA name, such as Europe/Paris."
         ) from error
-    promise = entry.get("promise_days", 7)
-    if not isinstance(promise, int | float) or isinstance(promise, bool) or promise <= 0:
-        raise SettingsError(f"{path}: account {name!r}: promise_days = {promise!r} must be a number of days above 0.")
-    sources = entry.get("source", [])
+    promise = part.entry.get("promise_days", 7)
+    if not _is_amount(promise) or promise == 0:
+        raise SettingsError(
+            f"{part.path}: account {name!r}: promise_days = {promise!r} must be a number of days above 0."
+        )
     return Account(
         name=name,
         timezone=timezone,
         promise_days=float(promise),
-        is_own=bool(entry.get("is_own", True)),
-        own=tuple(str(x) for x in entry.get("own", ())),  # type: ignore[attr-defined]
-        sources=tuple(_source(path, name, item) for item in sources),  # type: ignore[attr-defined]
+        is_own=part.flag("is_own", default=True),
+        own=part.texts("own"),
+        sources=tuple(_source(name, item) for item in part.tables("source")),
     )
 
 
-def _source(path: Path, account: str, entry: Mapping[str, object]) -> AccountSource:
-    where = f"a source of account {account!r}"
-    _no_unknown(path, where, entry, {"source", "url", "endpoint", "allow_private"})
+def _source(account: str, part: _Part) -> AccountSource:
+    from sources.registry import REGISTRY  # noqa: PLC0415 - most of a second, and only where there are sources
+
+    part = _Part(part.path, f"a source of account {account!r}", part.entry)
+    part.only("source", "url", "endpoint", "allow_private")
     for key in ("source", "url"):
-        if not entry.get(key):
-            raise SettingsError(f"{path}: {where} has no `{key}`. `rapport add URL --account {account}` writes one.")
-    source = str(entry["source"])
+        if not part.text(key):
+            raise SettingsError(
+                f"{part.path}: {part.where} has no `{key}`. `rapport add URL --account {account}` writes one."
+            )
+    source = part.text("source")
+    if source not in REGISTRY or not REGISTRY[source].is_nightly:
+        known = sorted(name for name, connector in REGISTRY.items() if connector.is_nightly)
+        raise part.refuse("source", f"one of {', '.join(known)}")
+    for key in ("url", "endpoint"):
+        try:
+            _ = urlsplit(part.text(key)).port  # asking checks it
+        except ValueError as error:
+            raise part.refuse(key, "an address, as https://blog.example/feed") from error
     secret = token(source, account)
-    endpoint = entry.get("endpoint")
     return AccountSource(
         account_id=account,
         source=source,
-        url=str(entry["url"]),
-        endpoint=str(endpoint) if endpoint else None,
-        allow_private=bool(entry.get("allow_private", False)),
+        url=part.text("url"),
+        endpoint=part.text("endpoint") or None,
+        allow_private=part.flag("allow_private", default=False),
         options={"token": secret} if secret else {},
     )

@@ -138,7 +138,10 @@ def relocated(url: str, account: AccountSource) -> str:
     """
     if account.endpoint is None:
         return url
-    there, own, wanted = urlsplit(account.endpoint), urlsplit(account.url), urlsplit(url)
+    try:
+        there, own, wanted = urlsplit(account.endpoint), urlsplit(account.url), urlsplit(url)
+    except ValueError:
+        return url  # no address: reading it says so
     if url == account.url and there.path.strip("/"):
         return account.endpoint
     if wanted.netloc != own.netloc:

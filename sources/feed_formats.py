@@ -135,6 +135,14 @@ def _absolute(address: str | None, base: str) -> str | None:
         return address
 
 
+def _base(said: str | None, url: str) -> str:
+    """What relative addresses are relative to; the document's own address where what it says is none."""
+    try:
+        return urljoin(url, said or "")
+    except ValueError:
+        return url
+
+
 def _xml_feed(text: str, url: str, where: str) -> Feed:
     try:
         root = fromstring(text, forbid_entities=True, forbid_external=True)
@@ -196,12 +204,13 @@ def _rss_item(item: Element, url: str) -> Row:
 
 
 def _atom(root: Element, url: str) -> Feed:
+    base = _base(root.get(f"{_XML}base"), url)
     return Feed(
         format="Atom",
         title=_text(root, f"{_ATOM}title"),
-        home_page_url=_link(root, root.get(f"{_XML}base", url)),
+        home_page_url=_link(root, base),
         language=root.get(f"{_XML}lang"),
-        items=[_atom_entry(e, urljoin(url, root.get(f"{_XML}base", ""))) for e in root.findall(f"{_ATOM}entry")],
+        items=[_atom_entry(e, base) for e in root.findall(f"{_ATOM}entry")],
     )
 
 
@@ -272,8 +281,8 @@ def feed_links(body: bytes, *, charset: str | None, url: str) -> list[str]:
         text = body.decode("utf-8", "replace")
     parser = _Links()
     parser.feed(text)
-    base = urljoin(url, parser.base or "")
-    return [urljoin(base, href) for href in _by_preference(parser.found)]
+    base = _base(parser.base, url)
+    return [address for href in _by_preference(parser.found) if (address := _absolute(href, base))]
 
 
 def _by_preference(found: list[tuple[str, str, str]]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader
 from sources.model import SourceError
 
 _SECRET = re.compile(r"token|secret|password|passwd|api_?key|signature|^key$|^sig$|^auth", re.IGNORECASE)
-_CHECK_ADDRESS = "Check the address in a browser, then correct it in rapport.toml."
+_CHECK_ADDRESS = "Check the address in a browser, and correct it (in rapport.toml, where it is there)."
 _LATER = "Try again later; what was collected before is kept."
 
 
@@ -241,7 +241,7 @@ class Client:
                 self._check_status(answer, where)
                 body = self._body(answer, where)
                 return Response(url=answer.url, status=answer.status_code, headers=answer.headers, body=body)
-        except (requests.RequestException, HTTPError, UnicodeError) as error:
+        except (requests.RequestException, HTTPError, ValueError) as error:  # ValueError: a redirect to no address
             failure = _explain(error, where, self._limits)
         raise failure
 

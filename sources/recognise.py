@@ -1,6 +1,8 @@
 """What is at an address: which connector reads it, and does it answer? For `rapport add`."""
 
+import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from sources import feed, webmention
 from sources.http import Client, Limits, mask
@@ -40,6 +42,9 @@ def recognise(
     if wanted not in REGISTRY or not REGISTRY[wanted].is_nightly:
         known = ", ".join(sorted(name for name, connector in REGISTRY.items() if connector.is_nightly))
         raise SourceError(f"There is no source {wanted!r} to add", url, f"Choose one of: {known}.")
+    for address in (url, endpoint or url):
+        if not host_of(address):
+            raise SourceError("This is no address", repr(address), "Give one such as https://blog.example/feed.")
     account = AccountSource(
         account_id="",
         source=wanted,
@@ -61,6 +66,20 @@ def with_scheme(url: str) -> str:
     """
     stripped = url.strip()
     return stripped if "://" in stripped else f"https://{stripped}"
+
+
+def host_of(url: str) -> str | None:
+    """The host that an address names, with or without a scheme; null where it names none.
+
+    >>> host_of("Blog.example/feed"), host_of("http://[bad"), host_of("not a url")
+    ('blog.example', None, None)
+    """
+    try:
+        parts = urlsplit(with_scheme(url))
+        host = parts.hostname if parts.port != 0 else None  # asking for the port checks it
+    except ValueError:
+        return None
+    return host if host and not re.search(r"\s", host) else None
 
 
 def _feed(account: AccountSource, client: Client) -> Recognised:

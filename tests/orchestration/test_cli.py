@@ -34,6 +34,8 @@ def today() -> str:
         (["backfill", "2024-01-02", "2024-01-01"], "is after the last day"),
         (["add", "https://127.0.0.1:9/feed"], "--allow-private"),
         (["add", "https://blog.example", "--source", "myspace"], "There is no source 'myspace'"),
+        (["add", "http://[bad"], "This is no address"),
+        (["add", "https://blog.example", "--account", " "], "--account names no account"),
         (["import"], "nothing to import"),
         (["import", "--interactions", "no/such/file.csv", "--account", "a"], "no/such/file.csv"),
     ],

@@ -69,12 +69,67 @@ def test_adding_again_changes_nothing_and_a_new_endpoint_follows(tmp_path: Path)
         ("[[account]]\nname = 'a'\npromis_days = 3", "unknown key 'promis_days' in account 'a'"),
         ("[weights]\nclap = 1", r"\[weights\] clap"),
         ("[[account]]\nname = 'a'\n[[account.source]]\nsource = 'feed'", "has no `url`"),
+        (
+            "[[account]]\nname = 'a'\n[[account.source]]\nsource = 'myspace'\nurl = 'x'",
+            "expected one of feed, webmention",
+        ),
+        (
+            "[[account]]\nname = 'a'\n[[account.source]]\nsource = 'activity'\nurl = 'x'",
+            "expected one of feed, webmention",
+        ),
+        ("account = 'a'", r"expected tables, each with the header \[\[account\]\]"),
+        ("[account]\nname = 'a'", r"expected tables, each with the header \[\[account\]\]"),
+        ("[[account]]\nname = 'a'\nsource = ['feed']", r"expected tables, each with the header \[\[account.source\]\]"),
+        ("[[account]]\nname = ['a']", "expected a text in quotes"),
+        (
+            "[[account]]\nname = 'a'\nown = 'https://a.example'",
+            "own = 'https://a.example' in account 'a': expected a list",
+        ),
+        ("[[account]]\nname = 'a'\nis_own = 'no'", "expected true or false, without quotes"),
+        ("[[account]]\nname = 'a'\npromise_days = nan", "above 0"),
+        ("[[account]]\nname = 'a'\npromise_days = inf", "above 0"),
+        ("weights = 1", r"the header \[weights\]"),
+        ("[weights]\nlike = nan", "at least 0"),
+        ("bots = 'webmention:bot'", "expected a list of texts"),
+        ("same_person = ['a', 'b']", "expected a list of groups"),
+        ("store_text = 'no'", "expected true or false, without quotes"),
     ],
 )
 def test_a_mistake_says_what_and_where(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message) as caught:
         load(tmp_path, text)
     assert str(tmp_path / "rapport.toml") in str(caught.value)
+
+
+def test_a_file_of_another_encoding_is_a_message_and_a_byte_order_mark_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "rapport.toml"
+    path.write_bytes("[[account]]\nname = 'é'\n".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"is not UTF-8 \(byte 21\)"):
+        settings.load(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf[[account]]\nname = 'a'\n")
+    assert config_file.add_source(path, account="a", source="feed", url="https://a.example/feed")
+    assert [a.sources[0].url for a in settings.load(tmp_path).accounts] == ["https://a.example/feed"]
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(SettingsError, match="cannot be read"):
+        settings.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[[account]]\nname = 'a'\nsource = []\n", "account = []\n"])
+def test_an_empty_list_is_no_obstacle_to_adding(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "rapport.toml"
+    path.write_text(text, encoding="utf-8")
+    assert config_file.add_source(path, account="a", source="feed", url="https://a.example/feed")
+    (account,) = settings.load(tmp_path).accounts
+    assert [source.url for source in account.sources] == ["https://a.example/feed"]
+
+
+def test_accounts_on_one_line_are_not_added_to(tmp_path: Path) -> None:
+    path = tmp_path / "rapport.toml"
+    path.write_text("account = [{name = 'a'}]\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="is written on one line"):
+        config_file.add_source(path, account="a", source="feed", url="https://a.example/feed")
+    assert path.read_text(encoding="utf-8") == "account = [{name = 'a'}]\n"
 
 
 def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:

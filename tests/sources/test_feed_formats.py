@@ -138,3 +138,9 @@ def test_pages_and_their_feeds():
 @pytest.mark.parametrize("body", [b"<rss version='2.0'>", b"<?xml version='1.0'?><feed>", b'{"items": []}'])
 def test_feeds_that_call_themselves_html_are_feeds(body):
     assert not is_html(body, "text/html")
+
+
+def test_an_atom_base_that_is_no_address_is_left_aside():
+    text = b'<feed xmlns="http://www.w3.org/2005/Atom" xml:base="http://[bad"><entry><id>1</id><link href="/a"/></entry></feed>'
+    feed = parse_feed(text, charset=None, url="https://blog.example/feed", where="here")
+    assert [item["url"] for item in feed.items] == ["https://blog.example/a"]

@@ -61,3 +61,21 @@ def test_unknown_source(quick):
 def test_loopback_needs_leave(web, quick):
     with pytest.raises(SourceError, match="add --allow-private"):
         recognise(web.address, limits=quick)
+
+
+@pytest.mark.parametrize("address", ["http://[bad", "not a url", "", "https://", "https://a.example:port/"])
+def test_what_is_no_address_is_not_asked_for(address):
+    with pytest.raises(SourceError, match="This is no address"):
+        recognise(address)
+
+
+def test_a_redirect_to_no_address_is_a_message(web, quick, answer):
+    web.routes["/feed"] = answer(status=302, headers={"Location": "http://[bad"})
+    with pytest.raises(SourceError, match="no address that can be read"):
+        recognise(f"{web.address}/feed", allow_private=True, limits=quick)
+
+
+def test_a_page_that_links_to_no_address(web, quick, answer):
+    web.routes["/"] = answer('<!doctype html><link rel="alternate" type="application/atom+xml" href="http://[bad">')
+    with pytest.raises(SourceError, match="no address that can be read"):
+        recognise("https://blog.example", endpoint=web.address, allow_private=True, limits=quick)
