@@ -23,7 +23,8 @@ class TablesIOManager(dg.IOManager):
         table = TABLES[context.asset_key.path[-1]]
         as_of = date.fromisoformat(context.partition_key) if context.has_partition_key else None
         rows = self.warehouse.write(table, obj, as_of)
-        context.add_output_metadata({"dagster/row_count": rows})
+        lineage = context.definition_metadata["dagster/column_lineage"]
+        context.add_output_metadata({"dagster/row_count": rows, "dagster/column_lineage": lineage})
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
         """The upstream table as of this night; a raw table that was never loaded is empty."""

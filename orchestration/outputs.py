@@ -4,14 +4,22 @@ from datetime import date
 
 import dagster as dg
 
+from assets import core, folds, marts, stage
 from assets.table import NIGHTS, OWNERS
 from orchestration import nightly_report
 from orchestration.publish import publish
 from quality.catalog.tables import TABLES
 
 
+def _last() -> list[str]:
+    """The tables that no other table reads: whatever stops a table before them stops them too."""
+    definitions = [*stage.ASSETS, *core.ASSETS, *folds.ASSETS, *marts.ASSETS]
+    read = {key.path[-1] for definition in definitions for key in definition.dependency_keys}
+    return [name for name in TABLES if name not in read]
+
+
 @dg.asset(
-    deps=list(TABLES),
+    deps=_last(),
     partitions_def=NIGHTS,
     group_name="published",
     kinds={"duckdb", "parquet"},
@@ -21,7 +29,7 @@ from quality.catalog.tables import TABLES
 def published(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """What others read: `published/rapport.duckdb` and Parquet files, replaced atomically.
 
-    Comes after every table, so a failed contract anywhere leaves last night's files in place.
+    Comes after every table, directly or through others, so a failed contract anywhere leaves last night's files in place.
     """
     warehouse, as_of = context.resources.warehouse, date.fromisoformat(context.partition_key)
     oldest = warehouse.oldest()

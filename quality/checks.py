@@ -99,7 +99,9 @@ def judge(table: Table, warehouse: Warehouse, night: str | None = None) -> tuple
 def _result(
     table: Table, check: str, verdict: Verdict, severity: dg.AssetCheckSeverity, rejected: str | None
 ) -> dg.AssetCheckResult:
-    metadata: dict[str, dg.MetadataValue] = {"expectations": dg.MetadataValue.int(verdict.expectations)}
+    # Text, since Dagster would draw the number as a curve over the nights.
+    metadata: dict[str, dg.MetadataValue] = {"expectations": dg.MetadataValue.text(str(verdict.expectations))}
+    held = f"{verdict.expectations} expectations hold" if verdict.expectations else "nothing to compare with yet"
     if verdict.failures:
         metadata["failures"] = dg.MetadataValue.table(_records(verdict.failures), _SCHEMA)
     if rejected:
@@ -109,7 +111,7 @@ def _result(
         check_name=check,
         passed=verdict.passed,
         severity=severity,
-        description="\n".join(failure.message for failure in verdict.failures) or None,
+        description="\n".join(failure.message for failure in verdict.failures) or held,
         metadata=metadata,
     )
 

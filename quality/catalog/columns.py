@@ -42,12 +42,12 @@ def real(name: str, doc: str, *, unit: str = "", low: float | None = None, high:
 
 def at(name: str, doc: str, *, nullable: bool = False) -> Column:
     """A point in time, UTC."""
-    return Column(name=name, dtype=Dtype.TIMESTAMP, doc=doc, unit="UTC", low=EARLIEST, nullable=nullable)
+    return Column(name=name, dtype=Dtype.TIMESTAMP, doc=doc, low=EARLIEST, nullable=nullable)
 
 
-def day(name: str, doc: str, *, unit: str = "date", nullable: bool = False) -> Column:
+def day(name: str, doc: str, *, nullable: bool = False) -> Column:
     """A calendar date."""
-    return Column(name=name, dtype=Dtype.DATE, doc=doc, unit=unit, low=EARLIEST, nullable=nullable)
+    return Column(name=name, dtype=Dtype.DATE, doc=doc, low=EARLIEST, nullable=nullable)
 
 
 def flag(name: str, doc: str, *, nullable: bool = False) -> Column:
