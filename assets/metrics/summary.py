@@ -91,8 +91,12 @@ def measures(
     the last 12 cohorts that have a third month.
     """
     complete = pl.col("month").dt.offset_by("1mo") <= as_of + timedelta(days=1)
-    month = mart_growth_month.filter(complete).filter(
-        pl.col("month") == pl.col("month").max().over("account_id", "platform")
+    # A month's last week may end in the next: on an earlier as_of, its stickiness was not known yet.
+    last_monday = (pl.col("month").dt.offset_by("1mo") - timedelta(days=1)).dt.truncate("1w")
+    month = (
+        mart_growth_month.filter(complete)
+        .filter(pl.col("month") == pl.col("month").max().over("account_id", "platform"))
+        .with_columns(pl.when(last_monday + timedelta(days=6) <= as_of).then("stickiness").alias("stickiness"))
     )
     parts = [
         *(_long(mart_cadence, measure) for measure in CADENCE),
