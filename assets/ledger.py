@@ -86,13 +86,13 @@ def _gaps(covered: pl.LazyFrame, failed: pl.LazyFrame) -> pl.LazyFrame:
         *_STREAM, from_date=pl.col("first") - _DAY, to_date="attempt"
     )
     gaps = pl.concat([after, never]).filter(pl.col("from_date") <= pl.col("to_date"))
-    reasons = failed.select(*_STREAM, "to_date", failure="reason")
+    reasons = failed.select(*_STREAM, "to_date", "read_at", failure="reason")
     return (
         gaps.join(reasons, on=_STREAM, how="left", suffix="_failed")
         .with_columns(
             failure=pl.when(pl.col("to_date_failed").is_between(pl.col("from_date"), pl.col("to_date"))).then("failure")
         )
         .group_by(*_STREAM, "from_date", "to_date")
-        .agg(reason=pl.col("failure").sort_by("to_date_failed").drop_nulls().last())
+        .agg(reason=pl.col("failure").sort_by("read_at", "failure").drop_nulls().last())
         .with_columns(status=pl.lit("down"), reason=pl.col("reason").fill_null("not collected"))
     )

@@ -80,6 +80,15 @@ def test_failures_after_the_last_good_reading_are_down_up_to_the_last_attempt() 
     )[1:] == [(date(2024, 1, 6), date(2024, 1, 7), "down", "gone")]
 
 
+def test_of_several_failures_on_a_day_the_last_one_is_the_reason() -> None:
+    good = [{"account_id": f"a{n}", "covers_from": at(0), "read_at": at(5)} for n in range(20)]
+    failed = [
+        {"account_id": f"a{n}", "read_at": at(9, hour), "status": "down", "reason": f"at {hour}"}
+        for n in range(20) for hour in (3, 23, 2, 1)
+    ]  # fmt: skip
+    assert {reason for *_, status, reason in spans(*failed, *good) if status == "down"} == {"at 23"}
+
+
 def test_days_between_birth_and_the_first_covered_day_were_not_started() -> None:
     assert spans({"covers_from": at(10), "read_at": at(20), "born_at": at(0)})[0] == (
         date(2024, 1, 1), date(2024, 1, 10), "not_started", "before the first reading",
