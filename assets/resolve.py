@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from assets.urls import host, match_key
+from assets.urls import author_key, host, match_key
 
 SEPARATOR = b"\x1f"
 
@@ -83,7 +83,7 @@ def is_own(own: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
     """
     names = own.select("account_id", "name").unique().with_columns(is_named=pl.lit(value=True))
     person = rows.select("account_id", "person", "person_url").unique()
-    page = match_key(pl.col("person_url"))
+    page = author_key(pl.col("person_url"))
     known = pl.concat([person.with_columns(name=name) for name in (pl.col("person"), page, host(pl.col("person_url")))])
     own_people = (
         known.join(names, on=["account_id", "name"], how="inner").select("account_id", "person", "is_named").unique()
@@ -108,7 +108,7 @@ def own_names(
         schema={"account_id": pl.String, "name": pl.String},
         orient="row",
     )
-    pages = entries.select("account_id", name=match_key(pl.col("name"))).drop_nulls()
+    pages = entries.select("account_id", name=author_key(pl.col("name"))).drop_nulls()
     profile = pl.concat(
         [profiles.select("account_id", name=pl.col(column)) for column in ("host", "handle")]
     ).drop_nulls()

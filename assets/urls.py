@@ -21,3 +21,12 @@ def match_key(address: pl.Expr) -> pl.Expr:
     'example.org/a'
     """
     return host(address) + address.str.extract(_PARTS, 2).str.strip_chars_end("/")
+
+
+def author_key(address: pl.Expr) -> pl.Expr:
+    """What two addresses of the same person share: `match_key` and the query, which tells people apart.
+
+    >>> pl.select(author_key(pl.lit("https://www.example.org/profile.php?id=7#top"))).item()
+    'example.org/profile.php?id=7'
+    """
+    return match_key(address) + address.str.extract(r"^[^?#]*(\?[^#]+)", 1).fill_null("")

@@ -62,6 +62,18 @@ def test_own_rows_are_the_account_itself_its_configured_names_and_its_host() -> 
     ]  # fmt: skip
 
 
+def test_an_own_address_with_a_query_is_that_person_and_nobody_else_of_the_page() -> None:
+    page = "https://network.example/profile.php?id="
+    rows = pl.LazyFrame(
+        [("acc", f"network.example/profile.php?id={n}", f"{page}{n}#top") for n in (7, 8)],
+        schema=["account_id", "person", "person_url"],
+        orient="row",
+    )
+    profiles = pl.LazyFrame(schema={"account_id": pl.String, "host": pl.String, "handle": pl.String})
+    own = resolve.own_names(pl.LazyFrame({"account_id": ["acc"]}), profiles, configured=[("acc", (f"{page}7",))])
+    assert resolve.is_own(own, rows).collect().sort("person")["is_own_row"].to_list() == [True, False]
+
+
 def test_a_post_is_found_by_its_id_or_by_its_address_and_never_guessed() -> None:
     posts = pl.LazyFrame(
         [("acc", "feed", "1", "acc/feed/1", "https://www.blog.example/a/"), ("acc", "feed", "2", "acc/feed/2", None)],
