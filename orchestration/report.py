@@ -6,18 +6,20 @@ numbers are computed in `assets/metrics`, words are in `orchestration.wording`, 
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import jinja2
 import polars as pl
 from markupsafe import Markup
 
 from orchestration import wording
-from orchestration.report_views import COHORTS, RATES, SETTLED_WINDOW, Account, Row, Tables, answer, fill
+from orchestration.report_cohorts import FEW, RATES
+from orchestration.report_views import SETTLED_WINDOW, Account, Row, Tables, answer, fill
 from quality.catalog.columns import QUESTIONS
 
 REPORTS = Path(__file__).parent.parent / "reports"
@@ -75,7 +77,14 @@ def build(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": wording.number, "percent": wording.percent, "days": wording.days, "link": _link}
+    environment.filters |= {
+        "number": wording.number,
+        "percent": wording.percent,
+        "days": wording.days,
+        "address": _address,
+        "post_text": _post_text,
+    }
+    environment.globals |= {"range_text": wording.range_text, "number_text": wording.number}
     return environment.get_template(
         "report.html.j2"
     ).render(
@@ -89,7 +98,7 @@ def build(
         is_named=names is not None,
         questions=wording.QUESTIONS,
         rates=[wording.percent(rate) for rate in RATES[1:]],
-        cohorts_limit=COHORTS,
+        few=FEW,
         window=SETTLED_WINDOW,
     )
 
@@ -118,15 +127,42 @@ def _summaries(frame: pl.DataFrame, as_of: date) -> dict[str, dict[str, Row]]:
     return found
 
 
-def _link(url: str | None) -> tuple[str, str] | None:
-    """Address and text of a link to a post; None where the address is not one to follow."""
+def _address(url: str | None) -> str:
+    """The address of a post where it is one to follow; else nothing."""
     if not url:
-        return None
+        return ""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        return None
-    text = parts.path.strip("/") or parts.netloc.removeprefix("www.")
-    return url, text if len(text) <= 64 else f"{text[:30]}…{text[-33:]}"
+        return ""
+    return url if parts.scheme in ("http", "https") and parts.netloc else ""
+
+
+def _post_text(post: Row) -> str:
+    """What a post is called: the path of its address where that has words, else its kind and date.
+
+    >>> from datetime import datetime, UTC
+    >>> at = datetime(2026, 3, 25, tzinfo=UTC)
+    >>> _post_text({"url": "https://example.org/2026/a-good-day/", "kind": "article", "published_at": at})
+    '2026/a-good-day'
+    >>> _post_text({"url": "https://example.org/1858015384829952163", "kind": "note", "published_at": at})
+    'note of 2026-03-25'
+    """
+    url = _address(post["url"])
+    parts = urlsplit(url)
+    text = unquote(parts.path).strip("/")
+    last = re.sub(r"(^|/)index\.\w+$", "", text).rsplit("/", 1)[-1]
+    if not _has_words(last, is_page=not parts.query):
+        return f"{post['kind']} of {post['published_at'].date().isoformat()}"
+    return text if len(text) <= 64 else f"{text[:30]}…{text[-33:]}"
+
+
+def _has_words(name: str, *, is_page: bool) -> bool:
+    """Whether the last part of an address is words rather than a number or a code of a platform's own.
+
+    One word before a query (`watch?v=`, `post.php?id=`) names a page of the site, not the post.
+    """
+    if re.fullmatch(r"[0-9a-f-]{8,}", name, re.IGNORECASE) or ":" in name:
+        return False
+    words = [word for word in re.split(r"[\W_]+", re.sub(r"\.\w{1,5}$", "", name)) if word.isalpha() and len(word) > 1]
+    return len(words) > (0 if is_page else 1)

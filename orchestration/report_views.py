@@ -11,13 +11,12 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from orchestration import charts, wording
+from orchestration import charts, stories, wording
+from orchestration.report_cohorts import Cohort, triangle
 from quality.catalog.columns import QUESTIONS, TIE_STATES
 
-COHORTS, MONTHS, YEARS, POSTS, TIES = 24, 60, 20, 10, 10
-"""What a page shows of a long history: cohorts (and months after them), months, years, posts, people."""
-RATES = (1e-9, 0.05, 0.1, 0.2, 0.4)
-"""Lower limits of the shades of the cohort triangle; retention is low, so they double."""
+MONTHS, YEARS, POSTS, TIES = 60, 20, 10, 10
+"""What a page shows of a long history: months, years, posts, people."""
 SETTLED_WINDOW = 364
 FADING = ("cooling", "lost")
 
@@ -26,11 +25,12 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One question answered: a sentence around its figure, and what it rests on."""
+    """One question answered: a sentence around its figure (or around `whole`, where it says that), and its basis."""
 
     question: str
     before: str = ""
     figure: str = ""
+    whole: str = ""
     after: str = ""
     interval: str = ""
     previous: str = ""
@@ -50,26 +50,6 @@ class Fact:
     previous: str
     basis: str
     note: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One cell of the cohort triangle."""
-
-    text: str
-    said: str
-    shade: int
-    is_edge: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cohort:
-    """One row of the cohort triangle; a cell is None where the month is not observed."""
-
-    month: str
-    people: str
-    retained: list[Cell | None]
-    later: list[Cell | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,11 +178,11 @@ def answer(question: str, summary: Mapping[str, Row], basis: Row, anchor: str, i
         rests.append(f"Rests on {wording.counted(row['n'], measure.basis)}.")
     if basis["coverage"] is not None:
         rests.append(f"{basis['what']} were collected on {wording.percent(basis['coverage'])} of the days.")
-    remark = wording.sentence(row["note"] or "")
+    remark = wording.sentence(wording.plain(row["note"] or ""))
     if value is None:
         return Answer(
             question=asked,
-            before=f"Not known: {wording.lowered(row['note'] or 'no reason is given')}",
+            before=f"Not known: {wording.lowered(wording.plain(row['note'] or 'no reason is given'))}",
             compared=compared if row["previous"] is not None else "",
             previous=previous,
             basis=" ".join(rests),
@@ -211,13 +191,15 @@ def answer(question: str, summary: Mapping[str, Row], basis: Row, anchor: str, i
     if metric == "steadiness" and basis["promise"] is not None:
         text = f"The promise of a post at least every {wording.days(basis['promise'])} was kept {{value}} of the time"
     before, _, after = text.partition("{value}")
+    whole = wording.whole(value, measure)
     interval = wording.range_text(low, high, write)
-    if not interval and not measure.is_count:
+    if (row["low"] is None or row["high"] is None) and not measure.is_count:
         rests.append("No interval is given.")
     return Answer(
         question=asked,
         before=before,
         figure=write(value),
+        whole=whole if before else whole.capitalize(),
         after=after,
         interval=interval,
         previous=previous,
@@ -258,17 +240,17 @@ def fill(
     for row in ties:
         states[row["tie_state"]] = states.get(row["tie_state"], 0) + 1
     account.stories = {
-        "consistency": wording.cadence_story(tables.one("cadence", name)),
-        "value": wording.value_story(tables.one("value", name), tables.one("dilution", name)),
+        "consistency": stories.cadence(tables.one("cadence", name)),
+        "value": stories.value(tables.one("value", name), tables.one("dilution", name)),
         "relationships": [
-            *wording.growth_story(months[-1] if months else None),
-            *wording.ties_story(states, TIE_STATES),
-            *wording.spike_story(tables.of("spike", name)),
+            *stories.growth(months[-1] if months else None),
+            *stories.ties(states, TIE_STATES),
+            *stories.spike(tables.of("spike", name)),
         ],
     }
     _draw_calendar(account, tables.of("week", name))
     _draw_growth(account, months)
-    _fill_cohorts(account, tables.of("cohort", name))
+    account.cohorts, account.periods, account.cohorts_all = triangle(tables.of("cohort", name))
     since = as_of - timedelta(days=SETTLED_WINDOW)
     recent = [row for row in posts if row["published_at"].date() > since]
     valued = [row for row in recent if not row["is_pending"] and row["value_7d"]]
@@ -299,7 +281,7 @@ def _facts(question: str, summary: Mapping[str, Row]) -> list[Fact]:
                 else wording.counted(row["n"], measure.basis)
                 if measure.basis
                 else str(row["n"]),
-                note=wording.sentence(row["note"] or ""),
+                note=wording.sentence(wording.plain(row["note"] or "")),
             )
         )
     return facts
@@ -353,40 +335,6 @@ def _draw_growth(account: Account, rows: list[dict[str, Any]]) -> None:
             "the line, people gone dormant below it. The same numbers follow as a table."
         ),
     )  # fmt: skip
-
-
-def _fill_cohorts(account: Account, rows: Sequence[Row]) -> None:
-    months = sorted({row["cohort_month"] for row in rows})
-    cells = {(row["cohort_month"], row["period"]): row for row in rows}
-    shown = months[-COHORTS:]
-    account.cohorts_all = len(months)
-    account.periods = min(max((period for month, period in cells if month in shown), default=0), COHORTS)
-    for month in shown:
-        start = cells.get((month, 0)) or next(row for row in rows if row["cohort_month"] == month)
-        line = [cells.get((month, period)) for period in range(1, account.periods + 1)]
-        account.cohorts.append(
-            Cohort(
-                month=f"{month:%Y-%m}",
-                people=wording.number(start["people"]),
-                retained=[_cell(row, "retained", "active in that month") for row in line],
-                later=[_cell(row, "retained_or_later", "active in that month or later") for row in line],
-            )
-        )
-
-
-def _cell(row: Row | None, measure: str, meaning: str) -> Cell | None:
-    if row is None:
-        return None
-    rate = row[f"{measure}_rate"]
-    if rate is None:
-        return None
-    interval = wording.range_text(row[f"{measure}_rate_low"], row[f"{measure}_rate_high"], wording.percent)
-    said = (
-        f"{row['cohort_month']:%Y-%m}, month {row['period']}: {row[measure]} of {wording.counted(row['people'], 'person')} "
-        f"{meaning} ({wording.percent(rate)}" + (f", interval {interval})" if interval else ")")
-    )
-    edge = bool(row["is_right_edge"])
-    return Cell(text=f"{rate * 100:.0f}", said=said, shade=charts.level(rate, RATES), is_edge=edge)
 
 
 def _tie(row: Row, as_of: date, names: Mapping[str, str] | None) -> Tie:

@@ -1,13 +1,13 @@
-"""The words of the report: how a number is written, and the sentence that answers a question.
+"""The words of the report: how a number is written, how a metric is called, how a note is said plainly.
 
 Sentences describe what was counted; none says why it happened. A number that is missing brings
 the mart's own reason instead. No table is read here.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 NBSP, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
 
@@ -172,12 +172,28 @@ def measure(metric: str) -> Measure:
 
 
 def range_text(low: float | None, high: float | None, write: Callable[[float], str]) -> str:
-    """The interval, or nothing where there is none.
+    """The interval, or nothing where there is none, or where both its ends are written alike.
 
-    >>> range_text(0.78, 0.882, percent).replace(NBSP, " "), range_text(None, 1, percent)
-    ('78 % to 88.2 %', '')
+    >>> range_text(0.78, 0.882, percent).replace(NBSP, " "), range_text(None, 1, percent), range_text(1, 1, percent)
+    ('78 % to 88.2 %', '', '')
     """
-    return "" if low is None or high is None else f"{write(low)} to {write(high)}"
+    if low is None or high is None:
+        return ""
+    first, last = write(low), write(high)
+    return "" if first == last else f"{first} to {last}"
+
+
+def whole(value: float, kind: Measure) -> str:
+    """What is said in a sentence in place of a share that leaves nothing out, or holds nothing.
+
+    >>> whole(1, measure("steadiness")), whole(0, measure("steadiness")), whole(0.5, measure("steadiness"))
+    ('all', 'none', '')
+    >>> whole(1, measure("value_per_post"))
+    ''
+    """
+    if not (kind.is_share and kind.sentence):
+        return ""
+    return "all" if value == 1 else "none" if value == 0 else ""
 
 
 def compared(
@@ -216,115 +232,39 @@ def sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}{'' if text[-1] in '.!?' else '.'}"
 
 
-Row = Mapping[str, Any]
-"""One row of a mart, by column name."""
+_PLAINLY = (
+    (
+        r"(0 promotional and \d+ other posts): needs (\d+) of each",
+        r"there was no promotional post (\1; \2 of each are needed)",
+    ),
+    (
+        r"(\d+ promotional and \d+ other posts): needs (\d+) of each",
+        r"there are too few of one kind (\1; \2 of each are needed)",
+    ),
+    (r"(\d+ promotional and \d+ other posts): the others got nothing", r"the others got no interactions at all (\1)"),
+    (r"(\d+) judged posts: needs (\d+)", r"too few posts are seven days old or older (\1; \2 are needed)"),
+    (
+        r"posting rate hardly varies: p90/p10 below (\d+)",
+        r"the pace of posting hardly changes (from quiet to busy times by less than a factor of \1)",
+    ),
+    (r"posting rate does not vary within months", "within a month the pace of posting does not change"),
+    (r"the estimate did not converge", "the calculation settled on no number"),
+)
 
 
-def _given(value: str, low: float | None, high: float | None, write: Callable[[float], str]) -> str:
-    interval = range_text(low, high, write)
-    return f"{value} (95{NBSP}% interval {interval})" if interval else value
+def plain(note: str) -> str:
+    """A mart's note in words for a reader who did not build it, its numbers kept; others stay as they are.
 
-
-def cadence_story(row: Row | None) -> list[str]:
-    """What lies behind steadiness: posts, silences, the run of weeks. `row` is of mart_cadence."""
-    if row is None:
-        return []
-    told = []
-    if row["window_days"] is not None:
-        told.append(
-            f"{counted(row['posts'], 'post').capitalize()} on {days(row['active_days'])}, "
-            f"in a window of {days(round(row['window_days']))}."
-        )
-    if row["longest_silence_days"] is not None:
-        told.append(f"The longest silence lasted {days(row['longest_silence_days'])}.")
-    if row["silences_over_promise"] is not None:
-        told.append(
-            f"{counted(row['silences_over_promise'], 'silence').capitalize()} lasted longer than twice the promise "
-            f"({days(2 * row['promise_days'])})."
-        )
-    if row["open_silence_days"] is not None:
-        told.append(f"It is {days(row['open_silence_days'])} since the last post.")
-    if row["streak_weeks"] is not None:
-        told.append(f"Weeks in a row with a post, up to now: {number(row['streak_weeks'])}.")
-    return told
-
-
-def value_story(value: Row | None, dilution: Row | None) -> list[str]:
-    """Promotion and dilution, as associations. Rows are of mart_value and mart_dilution."""
-    told = []
-    if value is not None:
-        if value["promotional_share_28d"] is not None:
-            told.append(
-                f"{percent(value['promotional_share_28d']).capitalize()} of the "
-                f"{counted(value['promotional_share_28d_n'] or 0, 'post')} of the last 28 days were promotional."
-            )
-        if value["promotion_penalty"] is not None:
-            ratio = _given(
-                number(value["promotion_penalty"]),
-                value["promotion_penalty_low"],
-                value["promotion_penalty_high"],
-                number,
-            )
-            told.append(f"Promotional posts had {ratio} times the value of the others.")
-        elif value["promotion_penalty_note"]:
-            told.append(
-                f"Promotional posts are not compared with the others: {lowered(value['promotion_penalty_note'])}"
-            )
-    if dilution is not None:
-        epsilon = dilution["dilution_elasticity"]
-        low, high = dilution["dilution_elasticity_low"], dilution["dilution_elasticity_high"]
-        if epsilon is not None:
-            found = "no clear association between posting more and interactions a post"
-            if low is not None and high < 0:
-                found = "posts that followed many others went with fewer interactions each"
-            elif low is not None and low > 0:
-                found = "posts that followed many others went with more interactions each"
-            told.append(
-                f"Dilution over {counted(dilution['posts'], 'post')}: elasticity {_given(number(epsilon), low, high, number)}, {found}."
-            )
-        elif dilution["dilution_elasticity_note"]:
-            told.append(f"Dilution is not given: {lowered(dilution['dilution_elasticity_note'])}")
-    return told
-
-
-def growth_story(row: Row | None) -> list[str]:
-    """The last complete month. `row` is of mart_growth_month."""
-    if row is None:
-        return []
-    month = f"{row['month']:%Y-%m}"
-    if row["active"] is None:
-        return [f"The people active in {month} are not known: {lowered(row['active_note'] or 'no reason is given')}"]
-    told = f"In {month}, {counted(row['active'], 'person')} {'was' if row['active'] == 1 else 'were'} active"
-    if row["new"] is not None:
-        told += f": {number(row['new'])} new, {number(row['returning'])} returning, {number(row['resurrecting'])} resurrecting"
-    if row["dormant"] is not None:
-        told += f"; {number(row['dormant'])} of the month before went dormant"
-    return [f"{told}."]
-
-
-def ties_story(states: Mapping[str | None, int], order: tuple[str, ...]) -> list[str]:
-    """How many relationships are in which state, in a fixed order.
-
-    >>> ties_story({"lost": 3, "active": 2, None: 1}, ("active", "cooling", "lost"))
-    ['Of the 6 people who ever got in touch, 2 are active, 3 are lost and 1 not judged.']
+    >>> plain("4 promotional and 120 other posts: needs 10 of each")
+    'there are too few of one kind (4 promotional and 120 other posts; 10 of each are needed)'
+    >>> plain("no posts")
+    'no posts'
     """
-    everyone = sum(states.values())
-    if not everyone:
-        return []
-    parts = [f"{number(states[s])} {'is' if states[s] == 1 else 'are'} {s}" for s in order if states.get(s)]
-    if states.get(None):
-        parts.append(f"{number(states[None])} not judged")
-    return [f"Of the {counted(everyone, 'person')} who ever got in touch, {listed(parts)}."]
-
-
-def spike_story(rows: Sequence[Row]) -> list[str]:
-    """Spikes of new people, the latest one named. Rows are of mart_spike, in order of time."""
-    if not rows:
-        return []
-    last = rows[-1]
-    people = f"{number(last['new_people'])} new {'person' if last['new_people'] == 1 else 'people'}"
-    spikes = counted(len(rows), "spike").capitalize()
-    return [f"{spikes} of new people so far; the latest began on {last['started_on'].isoformat()} ({people})."]
+    for pattern, words in _PLAINLY:
+        found = re.fullmatch(pattern, note.strip())
+        if found:
+            return found.expand(words)
+    return note
 
 
 def lowered(note: str) -> str:

@@ -237,7 +237,7 @@ def test_the_page_loads_nothing_and_links_only_to_posts() -> None:
 
 def test_posts_are_those_of_the_last_year_best_first() -> None:
     text, _ = read(page(community()))
-    assert text.index("better") < text.index("p2")
+    assert text.index("better") < text.index("article of 2020-08-02")
     assert "too-old" not in text
 
 
@@ -254,6 +254,77 @@ def test_the_cohort_triangle_has_people_rates_and_a_marked_right_edge() -> None:
         '<td class="h4 edge" title="2020-07, month 1: 2 of 8 people active in that month (25\N{NO-BREAK SPACE}%)">25</td>'
         in html
     )
+
+
+def test_a_post_whose_address_says_nothing_is_called_by_kind_and_date() -> None:
+    rows = community()
+    rows["mart_post_value"][0]["url"] = url = "https://example.org/1858015384829952163"
+    html = page(rows)
+    assert f'<a href="{url}" title="{url}" rel="noopener noreferrer">article of 2020-08-01</a>' in html
+    assert '<span title="p2">article of 2020-08-02</span>' in html  # an address not to follow
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("2020/08/a-good-day/", "2020/08/a-good-day"),
+        ("good/index.html", "good/index.html"),
+        ("%E6%97%A5%E8%A8%98", "日記"),
+        ("blog?utm_source=feed", "note of 2020-08-01"),
+        ("watch?v=abc", "note of 2020-08-01"),
+        ("?p=12", "note of 2020-08-01"),
+        ("", "note of 2020-08-01"),
+        ("@me/109876543210", "note of 2020-08-01"),
+        ("12345.html", "note of 2020-08-01"),
+        ("feed/update/urn:li:activity:71234", "note of 2020-08-01"),
+        ("post/3lbxyz7abc2k", "note of 2020-08-01"),
+        ("deadbeef-dead-beef-dead-beefdeadbeef", "note of 2020-08-01"),
+    ],
+)
+def test_words_of_an_address_name_a_post(path: str, text: str) -> None:
+    rows = community()
+    rows["mart_post_value"] = [rows["mart_post_value"][0] | {"url": f"https://example.org/{path}", "kind": "note"}]
+    assert f">{text}</a>" in page(rows)
+
+
+def test_an_interval_without_width_is_left_out_and_a_whole_share_said_in_words() -> None:
+    rows = community()
+    rows["mart_summary"] = [
+        metric("steadiness", "consistency", value=1.0, low=1.0, high=1.0, n=43, previous=1.0),
+        metric("value_per_post", "value", value=4.0, low=4.0, high=4.0, n=71),
+        metric("retained_rate", "relationships", value=0.0, low=0.0, high=0.4, n=20),
+    ]
+    text, _ = read(page(rows))
+    assert "was kept all of the time (100 %). " in text
+    assert "in its first seven days, on average. " in text
+    assert "Of the people first met, none were active again later (0 %, 95 % interval 0 % to 40 %)." in text
+    assert "100 % to 100 %" not in text
+    assert "No interval is given" not in text
+
+
+@pytest.mark.parametrize(("people", "is_faded"), [(4, True), (5, False)])
+def test_a_cohort_of_few_people_is_faded_and_the_legend_says_so(people: int, is_faded: bool) -> None:
+    rows = community()
+    for row in rows["mart_retention_cohort"]:
+        row["people"] = people
+    html = page(rows)
+    assert ('<tr class="few"><th scope="row">2020-07</th>' in html) is is_faded
+    assert ("faded: fewer than 5 people, uncertain" in html) is is_faded
+    assert ("so few people say little" in html) is is_faded
+
+
+def test_with_several_accounts_each_leads_back_to_the_overview() -> None:
+    rows = {"mart_relationship": [tie(ALICE, None, date(2020, 9, 1), account=name) for name in ("blog", "other")]}
+    _, tags = read(page(rows, accounts=["blog", "other"]))
+    assert [a["href"] for tag, a in tags if tag == "a"].count("#accounts") == 4  # below each name, and at each end
+    assert [tag for tag, a in tags if a.get("id") == "accounts"] == ["section"]
+    assert "#accounts" not in page(community())
+
+
+def test_the_post_column_keeps_a_width_on_a_phone() -> None:
+    style = (report.REPORTS / "style.css").read_text(encoding="utf-8")
+    (rule,) = re.findall(r"th\.post \{([^}]*)\}", style)
+    assert "min-width: 10rem" in rule
 
 
 def test_details_are_for_the_own_accounts_with_the_most_interactions() -> None:
