@@ -107,8 +107,9 @@ def _import(options: argparse.Namespace, _today: date) -> int:
     from orchestration import importing
 
     settings = _open_home()
-    print(importing.run(settings, importing.Request.from_options(options)))
-    return OK
+    imported = importing.run(settings, importing.Request.from_options(options))
+    print(imported)
+    return OK if imported.is_useful else MISTAKE
 
 
 def _run(options: argparse.Namespace, today: date) -> int:

@@ -6,13 +6,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from assets import ingest
 from assets.staging import activity as staging
 from orchestration.settings import Settings
 from orchestration.warehouse import Warehouse
 from sources import activity
-from sources.activity_files import shape_of
+from sources.activity_files import Shape, open_file, shape_of
 from sources.model import SourceError
 
 RAW = ("posts", "interactions")
@@ -27,6 +28,11 @@ class Request:
     account: str | None = None
     platform: str | None = None
     covers: tuple[date, date] | None = None
+
+    def files(self) -> list[tuple[Shape, Path]]:
+        """The files that are there, with their shapes."""
+        named: tuple[tuple[Shape, Path | None], ...] = (("posts", self.posts), ("interactions", self.interactions))
+        return [(shape, path) for shape, path in named if path is not None]
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> list["Request"]:
@@ -53,31 +59,52 @@ class Request:
         return [cls(**files, account=options.account, platform=options.platform, covers=covers) for files in found]
 
 
-def run(settings: Settings, requests: list[Request]) -> str:
+@dataclass(frozen=True)
+class Imported:
+    """What an import says, and whether it was of use: not so where no row of some file can be used."""
+
+    text: str
+    is_useful: bool
+
+    def __str__(self) -> str:
+        """What to print."""
+        return self.text
+
+
+def run(settings: Settings, requests: list[Request]) -> Imported:
     """Import the files, record it in the lineage, and say what was read, what was new and what was set aside.
 
     Raises `SourceError` for what is wrong with a file as a whole; then nothing of it was loaded.
     """
     lines: list[str] = []
+    is_useful = True
     for request in requests:
         before = _counts(settings)
-        notes, seconds = load(settings, request)
+        started = datetime.now(UTC)  # noqa: TID251 - an import happens now
+        notes, seconds = load(settings, request, started)
         after = _counts(settings)
-        for shape, path in (("posts", request.posts), ("interactions", request.interactions)):
-            if path is not None:
-                lines.append(
-                    f"{path.name}: {after[shape] - before[shape]:,} new {shape} ({after[shape]:,} in all), {seconds:.1f} s"
-                )
+        for shape, path in request.files():
+            lines.append(
+                f"{path.name}: {after[shape] - before[shape]:,} new {shape} ({after[shape]:,} in all), {seconds:.1f} s"
+            )
         lines += [f"  note: {note}" for note in notes]
-        lines += _set_aside(settings, request)
+        bad, said = _set_aside(settings, request, started)
+        lines += said
+        for shape, path in request.files():
+            if _is_useless(settings, shape, path, bad.get(shape, 0)):
+                lines.append(f"No row of {path.name} can be used: correct it as said above, and import it again.")
+                is_useful = False
     _record(settings)
-    return "\n".join(lines)
+    return Imported("\n".join(lines), is_useful)
 
 
-def load(settings: Settings, request: Request) -> tuple[list[str], float]:
-    """Run the dlt pipeline of the files; return what was noticed, and the seconds it took."""
+def load(settings: Settings, request: Request, started: datetime | None = None) -> tuple[list[str], float]:
+    """Run the dlt pipeline of the files; return what was noticed, and the seconds it took.
+
+    Raises `SourceError` where a file turns out damaged while it is read; then nothing of it was loaded.
+    """
     notes: list[str] = []
-    started = datetime.now(UTC)  # noqa: TID251 - an import happens now
+    started = started or datetime.now(UTC)  # noqa: TID251 - an import happens now
     source = activity.source(
         posts=request.posts, interactions=request.interactions, account=request.account, platform=request.platform,
         covers=request.covers, read_at=started, warn=notes.append,
@@ -86,8 +113,19 @@ def load(settings: Settings, request: Request) -> tuple[list[str], float]:
     if pipeline.has_pending_data:
         pipeline.normalize()
         pipeline.load()
-    pipeline.run(source)
+    try:
+        pipeline.run(source)
+    except PipelineStepFailed as failed:
+        raise _cause(failed) from failed
     return notes, (datetime.now(UTC) - started).total_seconds()  # noqa: TID251
+
+
+def _cause(failed: BaseException) -> BaseException:
+    """What a connector said, inside what dlt makes of it; the whole where it said nothing."""
+    inner: BaseException | None = failed
+    while inner is not None and not isinstance(inner, SourceError):
+        inner = inner.__cause__ or inner.__context__
+    return inner or failed
 
 
 def _counts(settings: Settings) -> dict[str, int]:
@@ -97,28 +135,51 @@ def _counts(settings: Settings) -> dict[str, int]:
     return counts
 
 
-def _set_aside(settings: Settings, request: Request) -> list[str]:
-    """The rows of these files that staging will set aside, by reason, each with its first place."""
+def _is_useless(settings: Settings, shape: Shape, path: Path, bad: int) -> bool:
+    """Whether all rows of the file are bad ones; good rows may be there already, from a file of another name."""
+    if not bad:
+        return False
+    warehouse = Warehouse(settings.warehouse_path)
+    brought = _raw(warehouse, shape).filter(pl.col("file") == path.name).select(pl.len()).collect().item()
+    warehouse.close()
+    return brought == bad and sum(batch.height for batch in open_file(path, shape).batches()) <= bad
+
+
+def _set_aside(settings: Settings, request: Request, started: datetime) -> tuple[dict[str, int], list[str]]:
+    """How many rows of files of these names staging will set aside, by shape; and what to say of them.
+
+    The rows of this import by reason, each with its first place; those of earlier imports counted, or
+    told in their stead where this one brought none.
+    """
     warehouse = Warehouse(settings.warehouse_path)
     frames = {shape: _raw(warehouse, shape) for shape in RAW}
-    names = [path.name for path in (request.posts, request.interactions) if path is not None]
+    names = [path.name for _, path in request.files()]
     rows = (
         staging.quarantine(**frames)
         .filter(pl.any_horizontal(pl.col("row_ref").str.starts_with(f"{name}:") for name in names))
         .collect()
     )
     warehouse.close()
-    if rows.is_empty():
-        return []
+    new = rows.filter(pl.col("loaded_at") == started)
+    number = pl.col("row_ref").str.extract(r":(\d+)$").cast(pl.Int64)
     by_reason = (
-        rows.group_by("reason")
-        .agg(pl.len(), pl.col("row_ref").sort().first())
+        (new if new.height else rows)
+        .group_by("reason")
+        .agg(pl.len(), pl.col("row_ref").sort_by(number).first())
         .sort("len", "reason", descending=[True, False])
     )
-    shown = [
+    said = [
         f"  set aside: {count:,} x {reason} (first: {place})" for reason, count, place in by_reason.head(10).iter_rows()
     ]
-    return [*shown, f"  {rows.height:,} rows are in quarantine with their reason; the others are used."]
+    if new.height:
+        said.append(f"  {_rows(new.height)} in quarantine with the reason; the others are used.")
+    if earlier := rows.height - new.height:
+        said.append(f"  {_rows(earlier)} in quarantine from earlier imports of a file of this name.")
+    return dict(rows.group_by("shape").len().iter_rows()), said
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row is" if count == 1 else f"{count:,} rows are"
 
 
 def _raw(warehouse: Warehouse, shape: str) -> pl.LazyFrame:

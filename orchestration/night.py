@@ -1,5 +1,6 @@
 """`rapport run`: one night in this process, the same job that the schedule runs, with progress."""
 
+import re
 import sys
 import time
 import uuid
@@ -79,6 +80,7 @@ class Progress:
         while error is not None and error.cause is not None:
             error = error.cause
         message = str(error.message).strip().splitlines()[0] if error is not None else "failed"
+        message = re.sub(r"^[\w.]*\bFailure: ", "", message)  # Dagster's name for a step that says itself why it failed
         if "blocking asset check" not in message:
             self.failed.append(f"{event.step_key}: {message}")
 

@@ -41,6 +41,8 @@ TIME: dict[Shape, str] = {"posts": "published_at", "interactions": "occurred_at"
 """The time that every row is about."""
 SURPLUS = "more fields than the file has columns"
 NO_OBJECT = "the line is no JSON object"
+_LINE = "the line"
+csv.field_size_limit(2**31 - 1)  # a post may be long
 
 _ROW, _PROBLEM = "(row)", "(problem)"  # beside columns of any name
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -101,8 +103,8 @@ def open_file(path: Path, shape: Shape) -> ActivityFile:
     if content.is_empty:
         raise SourceError("It has column names but no rows", path.name, "Check the export that made it.")
     notes = [f"{path.name}: {note}" for note in content.notes]
-    if unknown:
-        notes.append(f"{path.name}: unknown columns are kept but not used: {_guessed(unknown, shape, known)}.")
+    if named := [name for name in unknown if name != _LINE]:
+        notes.append(f"{path.name}: unknown columns are kept but not used: {_guessed(named, shape, known)}.")
     return ActivityFile(
         path=path,
         shape=shape,
@@ -236,7 +238,10 @@ def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _csv(path: Path, text: str, notes: tuple[str, ...]) -> _Content:
+    if "\r" in text and "\n" not in text:
+        text = text.replace("\r", "\n")  # as spreadsheets of old Macs end their lines
     header, delimiter = _header(text, path)
+    _closed(text, delimiter, path)
     places = [str(place) for place in range(len(header))]  # unique, whatever the names
     body = text.encode()
     try:
@@ -258,6 +263,23 @@ def _csv(path: Path, text: str, notes: tuple[str, ...]) -> _Content:
     return _Content(names=tuple(header), frames=lambda: _slices(frame), is_empty=frame.is_empty(), notes=notes)
 
 
+def _closed(text: str, delimiter: str, path: Path) -> None:
+    """Refuse a file whose last quotation mark is never closed: it would swallow all rows that follow it."""
+    if text.count('"') % 2 == 0:
+        return
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    row = 0  # the header's number: rows count from 1 below it
+    try:
+        next(reader)
+        for row, _ in enumerate(reader, 1):  # noqa: B007 - used where it ends early
+            pass
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            raise SourceError(
+                f"A quotation mark in row {row + 1} is never closed", path.name, "Close it, or write it twice."
+            ) from error
+
+
 def _distinct(header: Sequence[str]) -> list[str]:
     """Polars wants distinct names; a repeated one is refused later, with a message."""
     return [name if name not in header[:place] else f"{name} ({place})" for place, name in enumerate(header)]
@@ -267,7 +289,7 @@ def _header(text: str, path: Path) -> tuple[list[str], str]:
     """Names of the columns and the delimiter that explains most of them."""
     every = {name for names in COLUMNS.values() for name in names}
     best: tuple[int, int, list[str], str] = (-1, -1, [], ",")
-    for delimiter in (",", ";", "\t"):
+    for delimiter in (",", ";", "\t", "|"):
         try:
             names = next(csv.reader(io.StringIO(text[:100_000]), delimiter=delimiter), [])
         except csv.Error:
@@ -313,7 +335,7 @@ def _json_lines(path: Path, text: str, notes: tuple[str, ...]) -> _Content:
         except (ValueError, RecursionError):
             said = None
         is_object = isinstance(said, dict)
-        for name, value in (said if is_object else {"the line": line}).items():
+        for name, value in (said if is_object else {_LINE: line}).items():
             column = columns.setdefault(name, [])
             column.extend([None] * (len(numbers) - len(column)))
             column.append(_value(value))

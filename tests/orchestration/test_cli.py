@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from orchestration import cli
@@ -47,6 +48,51 @@ def test_a_mistake_is_one_message_and_exit_code_1(
     captured = capsys.readouterr()
     assert message in captured.err
     assert "Traceback" not in captured.err + captured.out
+
+
+HEADER = "person,kind,occurred_at\n"
+GOOD = "ann,like,2024-03-01\nbob,reply,2024-03-02\n"
+
+
+def imported(folder: Path, name: str, content: str | bytes) -> int:
+    """The exit code of importing a file of that content for the account `acc`."""
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return cli.main(["import", str(path), "--account", "acc"])
+
+
+def test_a_file_of_which_no_row_can_be_used_is_a_failure_that_loses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert imported(tmp_path, "good.csv", HEADER + GOOD) == 0
+    bad = HEADER + "ann,like,yesterday\nbob,like,32/13/2024\n"
+    capsys.readouterr()
+    for _ in range(2):
+        assert imported(tmp_path, "bad.csv", bad) == 1
+        said = capsys.readouterr().out
+        assert "set aside: 2 x occurred_at is no usable time (first: bad.csv:1)" in said
+        assert "No row of bad.csv can be used" in said
+    assert imported(tmp_path, "bad.csv", HEADER + GOOD + "cy,like,2024-03-03\n") == 0
+    said = capsys.readouterr().out
+    assert "1 new interactions (5 in all)" in said
+    assert "2 rows are in quarantine from earlier imports of a file of this name" in said
+    assert imported(tmp_path, "some.csv", HEADER + GOOD + "cy,like,soon\n") == 0
+    assert "1 row is in quarantine with the reason" in capsys.readouterr().out
+
+
+def test_a_file_that_turns_out_damaged_while_it_is_read_is_a_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "whole.parquet"
+    pl.DataFrame({"person": ["a"] * 100, "kind": ["like"] * 100, "occurred_at": ["2024-03-01"] * 100}).write_parquet(
+        path
+    )
+    whole = path.read_bytes()
+    assert imported(tmp_path, "damaged.parquet", whole[:20] + bytes(80) + whole[100:]) == 1
+    said = capsys.readouterr()
+    assert said.err == "rapport import: It is a damaged Parquet file: damaged.parquet. Copy or export it again.\n"
+    assert imported(tmp_path, "whole.parquet", whole) == 0
+    assert "100 new interactions (100 in all)" in capsys.readouterr().out
 
 
 def test_a_day_that_has_not_ended_cannot_be_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,6 +65,8 @@ def lines(path: Path, shape: str = "interactions") -> pl.DataFrame:
         ("a.csv", "person,kind,occurred_at\nzoë,like,2024-01-02\n"),
         ("a.csv", "person;kind;occurred_at\r\nzoë;like;2024-01-02\r\n"),
         ("a.txt", "person\tkind\toccurred_at\nzoë\tlike\t2024-01-02"),
+        ("a.csv", "person|kind|occurred_at\nzoë|like|2024-01-02\n"),
+        ("a.csv", "person,kind,occurred_at\rzoë,like,2024-01-02\r"),
         ("a.csv", '"Person","KIND","Occurred At"\n"zoë","like","2024-01-02"\n'),
         ("a.csv", "\ufeffperson,kind,occurred_at\nzoë,like,2024-01-02\n"),
         ("a.csv", "person,kind,occurred_at\nzoë,like,2024-01-02\n".encode("utf-16")),
@@ -132,6 +134,12 @@ def test_bad_lines_are_kept_with_the_problem(home):
     found = lines(path).select("problem", "other")
     assert found["problem"].to_list() == [None, "the line is no JSON object", "the line is no JSON object"]
     assert found["other"].to_list()[2] == '{"the line":"[1]"}'
+    assert open_file(path, "interactions").notes == ()
+
+
+def test_a_quotation_mark_within_a_value_needs_no_closing(home):
+    path = home.write("a.csv", f'{HEADER}\n5" disk,like,2024-01-02\n"ann, ""the"" one",like,2024-01-02\n')
+    assert lines(path)["person"].to_list() == ['5" disk', 'ann, "the" one']
 
 
 @pytest.mark.parametrize(
@@ -144,6 +152,7 @@ def test_bad_lines_are_kept_with_the_problem(home):
         ("a.csv", "persn,kind,occurred_at\na,like,2024\n", "no column `person` .found: persn, kind, occurred_at.: a.csv. Did you mean `persn`"),
         ("a.csv", "who,kind,occurred_at\na,like,2024\n", "no column `person`"),
         ("a.csv", "person,kind,kind,occurred_at\na,like,like,2024\n", "Two columns are called `kind`"),
+        ("a.csv", f'{HEADER}\na,like,2024\n"b,like,2024\nc,like,2024\n' + "d,like,2024\n" * 20_000, "quotation mark in row 2 is never closed"),
         ("a.csv", "<!doctype html><html>", "web page or XML"),
         ("a.json", '[{"person": "a"}]', "one JSON list"),
         ("a.jsonl", "not json\nat all", "No line of it is a JSON object"),
