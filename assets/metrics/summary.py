@@ -19,7 +19,10 @@ COHORTS = 12
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of a mart that the summary restates, and where its interval, n and note stand."""
+    """A column of a mart that the summary restates, and where its interval, n and note stand.
+
+    `why` says why it is null where the mart has a row for it and no note of its own.
+    """
 
     name: str
     question: str
@@ -27,30 +30,49 @@ class Measure:
     high: str | None = None
     n: str | None = None
     note: str | None = None
+    why: str = "too little data"
 
 
 CADENCE = (
     Measure("steadiness", "consistency", "steadiness_low", "steadiness_high", "posts", "steadiness_note"),
-    Measure("kept_weeks_share", "consistency", n="kept_weeks_share_n"),
-    Measure("streak_weeks", "consistency"),
-    Measure("open_silence_days", "consistency"),
+    Measure("kept_weeks_share", "consistency", n="kept_weeks_share_n", note="steadiness_note"),
+    Measure("streak_weeks", "consistency", note="steadiness_note"),
+    Measure("open_silence_days", "consistency", note="steadiness_note"),
 )
 VALUE = (
     Measure("value_per_post", "value", "value_per_post_low", "value_per_post_high", "posts", "value_per_post_note"),
     Measure("people_per_post", "value", "people_per_post_low", "people_per_post_high", "posts", "value_per_post_note"),
-    Measure("promotional_share_28d", "value", n="promotional_share_28d_n"),
+    Measure(
+        "promotional_share_28d",
+        "value",
+        n="promotional_share_28d_n",
+        why="no post of the last 28 days that could be judged",
+    ),
 )
+_NO_YEAR = "no ties of a year earlier to compare with, or less than 90 % of either time was collected"
 GROWTH = (
     Measure("active", "relationships", note="active_note"),
-    Measure("quick_ratio", "relationships", n="dormant", note="active_note"),
-    Measure("stickiness", "relationships", n="active", note="active_note"),
-    Measure("net_retention", "relationships", n="net_retention_n", note="active_note"),
-    Measure("gross_retention", "relationships", n="net_retention_n", note="active_note"),
+    Measure("quick_ratio", "relationships", n="dormant", note="active_note", why="nobody became dormant"),
+    Measure(
+        "stickiness",
+        "relationships",
+        n="active",
+        note="active_note",
+        why="nobody was active, or a week of the month is not over or was not collected",
+    ),
+    Measure("net_retention", "relationships", n="net_retention_n", note="active_note", why=_NO_YEAR),
+    Measure("gross_retention", "relationships", n="net_retention_n", note="active_note", why=_NO_YEAR),
 )
 RETAINED = Measure(
-    "retained_rate", "relationships", "retained_rate_low", "retained_rate_high", "people", "retained_note"
+    "retained_rate", "relationships", "retained_rate_low", "retained_rate_high", "people", "retained_rate_note"
 )
 MEASURES = (*CADENCE, *VALUE, *GROWTH, RETAINED)
+_ABSENT = {
+    "consistency": "posts not offered",
+    "value": "no posts",
+    "relationships": "inbound not offered, or known for too short a time",
+}
+"""Why a measure of the question is null where the mart has no row of the account."""
 
 
 def summary(dim_account: pl.LazyFrame, now: pl.LazyFrame, before: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
@@ -71,7 +93,9 @@ def summary(dim_account: pl.LazyFrame, now: pl.LazyFrame, before: pl.LazyFrame, 
         .select(
             pl.lit(as_of).alias("as_of"),
             *("account_id", "metric", "question", "value", "low", "high", "n", "previous"),
-            note=pl.when(pl.col("value").is_null()).then(pl.col("note").fill_null("too little data")).otherwise("note"),
+            note=pl.when(pl.col("value").is_null())
+            .then(pl.coalesce("note", pl.col("question").replace_strict(_ABSENT, return_dtype=pl.String)))
+            .otherwise("note"),
         )
     )
 
@@ -133,7 +157,7 @@ def retained(mart_retention_cohort: pl.LazyFrame, *, as_of: date) -> pl.LazyFram
             retained_rate=pl.when(pl.col("people") > 0).then(pl.col("retained") / pl.col("people")),
             retained_rate_low=low,
             retained_rate_high=high,
-            retained_note=pl.lit(
+            retained_rate_note=pl.lit(
                 f"share of the people first met in the last {COHORTS} observable months, {months} months later"
             ),
         )
@@ -144,6 +168,9 @@ def _long(mart: pl.LazyFrame, measure: Measure) -> pl.LazyFrame:
     def column(name: str | None, dtype: pl.DataType) -> pl.Expr:
         return (pl.col(name) if name else pl.lit(None)).cast(dtype)
 
+    note = column(measure.note, pl.String())
+    # A note that stands for another measure of the row says nothing about this one while it is known.
+    beside = note if measure.note == f"{measure.name}_note" else pl.lit(None, pl.String)
     return mart.filter(pl.col("platform") == "all").select(
         "account_id",
         pl.lit(measure.name).alias("metric"),
@@ -151,5 +178,5 @@ def _long(mart: pl.LazyFrame, measure: Measure) -> pl.LazyFrame:
         column(measure.low, pl.Float64()).alias("low"),
         column(measure.high, pl.Float64()).alias("high"),
         column(measure.n, pl.Int64()).alias("n"),
-        column(measure.note, pl.String()).alias("note"),
+        pl.when(pl.col(measure.name).is_null()).then(note.fill_null(measure.why)).otherwise(beside).alias("note"),
     )

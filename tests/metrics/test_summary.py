@@ -1,11 +1,12 @@
 """The summary, and what it may know of an earlier night."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
 from assets.metrics import summary, value
-from quality.catalog.model import empty
+from quality.catalog.model import empty, enforce
 from quality.catalog.tables import TABLES
 
 THEN = date(2024, 3, 31)
@@ -63,3 +64,52 @@ def test_stickiness_of_a_month_is_known_when_its_last_week_has_ended() -> None:
         found = summary.measures(cadence, worth, growth, cohort, as_of=as_of).collect()
         values = dict(found.select("metric", "value").iter_rows())
         assert (values["active"], values["stickiness"]) == (active, stickiness), as_of
+
+
+def test_a_null_number_says_why() -> None:
+    key = {"account_id": "a", "platform": "all"}
+    rows: dict[str, dict[str, Any] | None] = {
+        "mart_cadence": {"steadiness_note": "less than 0.9 of the window was collected"},
+        "mart_value": {"value_per_post_note": "pending"},
+        "mart_growth_month": {"month": date(2024, 3, 1), "active": 0, "dormant": 0, "net_retention_n": 0},
+        "mart_retention_cohort": None,
+    }
+    marts = [
+        pl.concat([empty(TABLES[name]), pl.DataFrame([key | row] if row else [])], how="diagonal").lazy()
+        for name, row in rows.items()
+    ]
+    measured = summary.measures(*marts, as_of=THEN)
+    accounts = pl.LazyFrame({"account_id": ["a", "b"]})
+    frame = summary.summary(accounts, measured, measured, as_of=THEN)
+    found = enforce(TABLES["mart_summary"], frame)
+    notes = dict(found.filter(account_id="a").select("metric", "note").iter_rows())
+    no_year = "no ties of a year earlier to compare with, or less than 90 % of either time was collected"
+    collected = "less than 0.9 of the window was collected"
+    assert notes == {
+        **dict.fromkeys(("steadiness", "kept_weeks_share", "streak_weeks", "open_silence_days"), collected),
+        **dict.fromkeys(("value_per_post", "people_per_post"), "pending"),
+        "promotional_share_28d": "no post of the last 28 days that could be judged",
+        "active": None,
+        "quick_ratio": "nobody became dormant",
+        "stickiness": "nobody was active, or a week of the month is not over or was not collected",
+        **dict.fromkeys(("net_retention", "gross_retention"), no_year),
+        "retained_rate": "inbound not offered, or known for too short a time",
+    }
+    absent = set(found.filter(account_id="b").select("question", "note").iter_rows())
+    assert absent == {
+        ("consistency", "posts not offered"), ("value", "no posts"),
+        ("relationships", "inbound not offered, or known for too short a time"),
+    }  # fmt: skip
+
+
+def test_a_note_of_steadiness_is_no_note_of_what_is_known_beside_it() -> None:
+    row = {
+        "account_id": "a", "platform": "all", "steadiness_note": "window under 28 days", "streak_weeks": 2,
+        "open_silence_days": 1.0, "kept_weeks_share": 0.5,
+    }  # fmt: skip
+    short = pl.concat([empty(TABLES["mart_cadence"]), pl.DataFrame([row])], how="diagonal").lazy()
+    others = [empty(TABLES[name]).lazy() for name in ("mart_value", "mart_growth_month", "mart_retention_cohort")]
+    notes = summary.measures(short, *others, as_of=THEN).collect().select("metric", "note")
+    assert dict(notes.iter_rows()) == {
+        "steadiness": "window under 28 days", "streak_weeks": None, "open_silence_days": None, "kept_weeks_share": None,
+    }  # fmt: skip
