@@ -136,11 +136,14 @@ def _starts(candidates: pl.LazyFrame, counts: pl.LazyFrame, holes: pl.LazyFrame)
     before = _around(candidates, counts, holes, pl.lit(list(range(-_BASELINE_DAYS, 0)), dtype=pl.List(pl.Int64)))
     is_same_weekday = (pl.col("offset") % 7 == 0) & ~pl.col("is_missing")
     same = pl.col("new").filter(is_same_weekday)
+    # From whole numbers, exactly: a variance of floats depends on the order of its terms.
+    n, total, squares = same.len().cast(pl.Int64), same.sum(), (same * same).sum()
+    variance = pl.when(n > 1).then((n * squares - total * total) / (n * (n - 1)))
     judged = (
         before.group_by(*_DAY, "people")
         .agg(
             pl.max_horizontal(same.mean(), _LEAST_BASELINE).alias("baseline"),
-            same.var().alias("variance"),
+            variance.alias("variance"),
             (1 - pl.col("is_missing").mean()).alias("coverage_share"),
         )
         .filter(
