@@ -11,10 +11,12 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from assets import ingest
 from assets.staging import activity as staging
 from orchestration.settings import Settings
+from orchestration.sole_use import sole_use
 from orchestration.warehouse import Warehouse
 from sources import activity
 from sources.activity_files import Shape, open_file, shape_of
 from sources.model import SourceError
+from sources.registry import REGISTRY
 
 RAW = ("posts", "interactions")
 
@@ -55,6 +57,12 @@ class Request:
                 "no file was named",
                 "rapport import FILE, or --posts FILE --interactions FILE.",
             )
+        taken = {connector.platform for connector in REGISTRY.values() if connector.is_nightly}
+        if options.platform in taken:
+            raise SourceError(
+                "This platform is filled by a connector, whose ids the file's could meet", f"--platform {options.platform}",
+                "Choose another name, such as archive.",
+            )  # fmt: skip
         covers = tuple(options.covers) if options.covers else None
         return [cls(**files, account=options.account, platform=options.platform, covers=covers) for files in found]
 
@@ -74,8 +82,14 @@ class Imported:
 def run(settings: Settings, requests: list[Request]) -> Imported:
     """Import the files, record it in the lineage, and say what was read, what was new and what was set aside.
 
-    Raises `SourceError` for what is wrong with a file as a whole; then nothing of it was loaded.
+    Raises `SourceError` for what is wrong with a file as a whole; then nothing of it was loaded;
+    `WarehouseError` where another process is at work in the home.
     """
+    with sole_use(settings.home):
+        return _run(settings, requests)
+
+
+def _run(settings: Settings, requests: list[Request]) -> Imported:
     lines: list[str] = []
     is_useful = True
     for request in requests:

@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -33,11 +34,13 @@ def today() -> str:
         (["report"], "Nothing was published yet"),
         (["run", "--as-of", "1999-12-31"], "nights start at 2000-01-01"),
         (["backfill", "2024-01-02", "2024-01-01"], "is after the last day"),
+        (["backfill", "2024-01-01", "2024-01-02"], "no night to derive again"),
         (["add", "https://127.0.0.1:9/feed"], "--allow-private"),
         (["add", "https://blog.example", "--source", "myspace"], "There is no source 'myspace'"),
         (["add", "http://[bad"], "This is no address"),
         (["add", "https://blog.example", "--account", " "], "--account names no account"),
         (["import"], "nothing to import"),
+        (["import", "--interactions", "i.csv", "--account", "a", "--platform", "feed"], "filled by a connector"),
         (["import", "--interactions", "no/such/file.csv", "--account", "a"], "no/such/file.csv"),
     ],
 )
@@ -113,6 +116,41 @@ def test_a_broken_rapport_toml_is_a_message(home: Path, capsys: pytest.CaptureFi
     (home / "rapport.toml").write_text("account = [")
     assert cli.main(["status"]) == 1
     assert "is not valid TOML" in capsys.readouterr().err
+
+
+def test_a_home_that_cannot_be_written_is_a_message(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home.write_text("a file where the folder should be")
+    assert cli.main(["status"]) == 1
+    said = capsys.readouterr().err
+    assert str(home) in said
+    assert "must be a folder that you can write to" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["selec 1"], "syntax error"),
+        (["create table x as select 1"], "read-only"),
+        (["from nosuch"], "Tables: mart_summary"),
+        ([" ; "], "no question was asked"),
+        (["select [1, 2] as pair", "--format", "csv"], "cannot be written as csv"),
+    ],
+)
+def test_a_question_that_has_no_answer_is_a_message(
+    home: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "published").mkdir(parents=True)
+    with duckdb.connect(str(home / "published" / "rapport.duckdb")) as connection:
+        connection.execute("create schema marts; create table marts.mart_summary (account_id varchar)")
+    assert cli.main(["query", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_published_file_that_is_damaged_is_a_message(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "published").mkdir(parents=True)
+    (home / "published" / "rapport.duckdb").write_text("no database")
+    assert cli.main(["query", "from mart_summary"]) == 1
+    assert "`rapport run` writes it again" in capsys.readouterr().err
 
 
 def test_status_of_an_empty_home_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
