@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return commands.run_verb(options, today=today)
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+        print("\nStopped. What was collected and published before is kept.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0

@@ -33,6 +33,15 @@ def run_verb(options: argparse.Namespace, *, today: date) -> int:
     except (Mistake, SettingsError, SourceError, LookupError) as mistake:
         _say(f"rapport {options.verb}: {mistake}")
         return MISTAKE
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _say(
+            f"rapport {options.verb}: {place}{error.strerror or error}. Everything is kept in {settings_module.home()} "
+            "(RAPPORT_HOME): it must be a folder that you can write to, with space left."
+        )
+        return MISTAKE
     except Exception as error:
         from orchestration.warehouse import WarehouseError
 
@@ -144,7 +153,7 @@ def night_of(settings: Settings, as_of: date) -> int:
         _say(f"Not published, after {done.seconds:.1f} s. {kept} `rapport up` shows run {done.run_id[:8]}.")
         return NOT_PUBLISHED
     warehouse = Warehouse(settings.warehouse_path)
-    problems = night.collection_problems(warehouse)
+    problems = night.collection_problems(warehouse, settings)
     warehouse.close()
     for problem in problems:
         _say(f"  not collected: {problem}")
@@ -203,7 +212,15 @@ def _backfill(options: argparse.Namespace, today: date) -> int:
         raise Mistake(f"the first day {first} is after the last day {last}.")
     settings = _open_home()
     from orchestration import night
+    from orchestration.warehouse import Warehouse
 
+    warehouse = Warehouse(settings.warehouse_path)
+    oldest = warehouse.oldest() if warehouse.newest() else None
+    warehouse.close()
+    if oldest is None:
+        raise Mistake("there is no night to derive again: `rapport run` makes the first one.")
+    if first < oldest:
+        raise Mistake(f"there is nothing to count on {first}: the oldest post or interaction is of {oldest}.")
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     for as_of in days:
         done = night.run(as_of, collects=False)

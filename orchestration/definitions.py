@@ -17,6 +17,7 @@ from orchestration import schedules
 from orchestration import settings as settings_module
 from orchestration.io import tables_io_manager
 from orchestration.outputs import published, report
+from orchestration.sole_use import sole_use
 from orchestration.warehouse import Warehouse
 from quality.catalog.tables import TABLES
 from quality.checks import checks_for
@@ -50,10 +51,11 @@ def build(home: Path) -> dg.Definitions:
 
 def _warehouse(path: Path) -> Iterator[Any]:
     warehouse = Warehouse(path)
-    try:
-        yield warehouse
-    finally:
-        warehouse.close()
+    with sole_use(path.parent):
+        try:
+            yield warehouse
+        finally:
+            warehouse.close()
 
 
 @dg.definitions

@@ -1,5 +1,6 @@
 """`rapport run`: one night in this process, the same job that the schedule runs, with progress."""
 
+import logging
 import re
 import sys
 import time
@@ -14,6 +15,8 @@ import polars as pl
 
 from orchestration import definitions, schedules
 from orchestration import settings as settings_module
+from orchestration.settings import Settings
+from orchestration.sole_use import sole_use
 from orchestration.warehouse import Warehouse
 from quality.catalog.staging import staged
 
@@ -34,6 +37,7 @@ class Progress:
     checks: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
     warned: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    was_stopped: bool = False
     _started: float = 0.0
     _step: str = ""
 
@@ -79,6 +83,9 @@ class Progress:
         error = getattr(event.event_specific_data, "error", None)
         while error is not None and error.cause is not None:
             error = error.cause
+        if error is not None and "DagsterExecutionInterruptedError" in str(error.message):
+            self.was_stopped = True  # Ctrl-C: Dagster makes a failed step of it
+            return
         message = str(error.message).strip().splitlines()[0] if error is not None else "failed"
         message = re.sub(r"^[\w.]*\bFailure: ", "", message)  # Dagster's name for a step that says itself why it failed
         if "blocking asset check" not in message:
@@ -123,8 +130,25 @@ def run(as_of: date, *, collects: bool = True) -> Night:
     A backfill derives and never collects: with `collects=False` the raw tables stay as they are.
 
     The run, its events and checks are recorded in the home's Dagster instance, so the UI shows
-    them. Never raises for a failed step: the result says what failed.
+    them. Never raises for a failed step: the result says what failed. Raises `WarehouseError` where
+    another process is at work in the home or the warehouse does not open, and `KeyboardInterrupt` where
+    the run was stopped.
     """
+    home = settings_module.home()
+    # It logs a traceback where Ctrl-C meets it while it closes a connection.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+    with sole_use(home):
+        # Asked once and at the start: a warehouse that does not open would fail every step.
+        warehouse = Warehouse(settings_module.Settings(home=home).warehouse_path)
+        warehouse.connect()
+        warehouse.close()
+        night = _run(as_of, collects=collects)
+    if night.progress.was_stopped:
+        raise KeyboardInterrupt
+    return night
+
+
+def _run(as_of: date, *, collects: bool) -> Night:
     built = definitions.build(settings_module.home())
     repository, job = built.get_repository_def(), built.resolve_job_def(schedules.nightly.name)
     layers = {
@@ -153,12 +177,18 @@ def _derived(repository: dg.RepositoryDefinition) -> list[dg.AssetKey]:
     return [node.key for node in nodes if node.is_materializable and node.group_name != "raw"]
 
 
-def collection_problems(warehouse: Warehouse) -> list[str]:
-    """The streams whose last reading failed, a line each: account, platform and the reason."""
+def collection_problems(warehouse: Warehouse, settings: Settings) -> list[str]:
+    """The streams whose last reading failed, a line each: account, platform and the reason.
+
+    Only of sources that are collected now: what was taken out of rapport.toml, and what a file lacked
+    once, is no problem of this night.
+    """
+    collected = {(account.name, entry.source) for account in settings.accounts for entry in account.sources}
     readings = pl.concat([warehouse.read(name) for name in staged("readings")])
     last = readings.filter(pl.col("read_at") == pl.col("read_at").max().over("account_id", "platform", "stream"))
     failed = last.filter(pl.col("status").is_in(["down", "partial"])).sort("account_id", "platform", "stream").collect()
     return [
         f"{row['account_id']} ({row['platform']}, {row['stream']}): {row['reason']}"
         for row in failed.iter_rows(named=True)
+        if (row["account_id"], row["source"]) in collected
     ]

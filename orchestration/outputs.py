@@ -34,6 +34,7 @@ def published(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     warehouse, as_of = context.resources.warehouse, date.fromisoformat(context.partition_key)
     oldest = warehouse.oldest()
     if oldest is None or oldest > as_of:
+        warehouse.forget(as_of)  # or the next night would publish its rows
         what = f"the oldest post or interaction is of {oldest}" if oldest else "nothing was collected or imported yet"
         raise dg.Failure(f"There is nothing to count on {as_of}: {what}. Choose a later --as-of.", allow_retries=False)
     about = publish(warehouse, context.resources.settings.published, as_of=as_of)

@@ -9,10 +9,19 @@ from orchestration.settings import Settings
 
 
 def _published(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """The published database.
+
+    Raises `LookupError` where there is none, or one that cannot be read.
+    """
     path = settings.published / "rapport.duckdb"
     if not path.exists():
         raise LookupError(f"nothing is published yet in {settings.published}: `rapport run` makes the first night.")
-    connection = duckdb.connect(str(path), read_only=True)
+    try:
+        connection = duckdb.connect(str(path), read_only=True)
+    except duckdb.Error as error:
+        raise LookupError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}): `rapport run` writes it again."
+        ) from error
     connection.execute("set timezone = 'UTC'; set search_path = 'marts'")
     return connection
 
@@ -26,12 +35,16 @@ def query(settings: Settings, sql: str, *, how: str) -> None:
         try:
             relation = connection.sql(sql)
             if relation is None:
+                if not sql.strip(" ;\n\t"):
+                    raise LookupError('no question was asked: for example `rapport query "from mart_summary"`.')
                 return
             if how == "table":
                 relation.show(max_width=10_000 if not sys.stdout.isatty() else None, max_rows=200)
             else:
                 frame = relation.pl()
                 sys.stdout.write(frame.write_csv() if how == "csv" else frame.write_ndjson())
+        except pl.exceptions.PolarsError as error:
+            raise LookupError(f"this cannot be written as {how}: {error}. Try --format json.") from error
         except duckdb.Error as error:
             tables = ", ".join(row[0] for row in connection.execute("show tables").fetchall())
             raise LookupError(f"{error}\nTables: {tables}") from error

@@ -5,6 +5,7 @@ next write, so that a failed contract can be rolled back. A night older than the
 folds and newest-only marts to the schema `past`, which nobody reads afterwards.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -14,6 +15,7 @@ import duckdb
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from orchestration.sole_use import WarehouseError, hold, let_go
 from quality.catalog.model import Table, empty, enforce
 from quality.catalog.tables import TABLES
 from quality.render import comments
@@ -26,8 +28,19 @@ from core.fct_collection_span
 """
 
 
-class WarehouseError(RuntimeError):
-    """The warehouse file cannot be used; the message says why and what to do."""
+def _opening(said: str) -> str:
+    """Why the file did not open, and what to do, from what DuckDB says."""
+    holder = re.search(r"\(PID (\d+)\)", said)
+    if "lock" in said:
+        process = f" (process {holder.group(1)})" if holder else ""
+        return (
+            f"another process holds it{process}. Another run, or a tool that looks into the warehouse, must end first; "
+            "BI tools belong on published/rapport.duckdb."
+        )
+    if "not a valid DuckDB" in said:
+        return "it is no DuckDB file. Put a backup in its place, or move it away and collect and import again."
+    first = said.splitlines()[0].removeprefix("IO Error: ").rstrip(".! ")
+    return f"{first}. Check the file, its folder and the space on the disk."
 
 
 class Warehouse:
@@ -41,17 +54,16 @@ class Warehouse:
     def connect(self) -> duckdb.DuckDBPyConnection:
         """The process's one writing connection.
 
-        Raises `WarehouseError` where another process holds the file or it is not a DuckDB file.
+        Raises `WarehouseError` where another process holds the home or the file, or it is not a DuckDB file.
         """
         if self._connection is None:
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            home = Path(self.path).parent
+            hold(home)
             try:
                 self._connection = duckdb.connect(self.path)
-            except duckdb.IOException as error:
-                raise WarehouseError(
-                    f"{self.path} cannot be opened: {str(error).splitlines()[0]}. Another run, or a tool that holds the "
-                    "warehouse open, must end first; BI tools belong on published/rapport.duckdb."
-                ) from error
+            except duckdb.Error as error:
+                let_go(home)
+                raise WarehouseError(f"{self.path} cannot be opened: {_opening(str(error))}") from error
             self._connection.execute("set timezone = 'UTC'")
             for schema in ("staging", "core", "folds", "marts", "private", "meta"):
                 self._connection.execute(f"create schema if not exists {schema}")
@@ -84,6 +96,7 @@ class Warehouse:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            let_go(Path(self.path).parent)
 
     @contextmanager
     def released(self) -> Iterator[None]:
@@ -101,6 +114,12 @@ class Warehouse:
         newest = self.newest()
         if newest is None or as_of > newest:
             self.connect().execute("create or replace table meta.newest as select ?::date as as_of", [as_of])
+
+    def forget(self, as_of: date) -> None:
+        """Delete what the account-level tables keep of a night that was not worth deriving."""
+        for table in TABLES.values():
+            if table.keeps_history and self.has(table.layer, table.name):
+                self.connect().execute(f'delete from "{table.layer}"."{table.name}" where as_of = ?', [as_of])  # noqa: S608
 
     def oldest(self) -> date | None:
         """The day of the oldest post or interaction; null where there is none."""

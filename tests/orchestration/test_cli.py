@@ -158,6 +158,19 @@ def test_status_of_an_empty_home_says_what_to_do(capsys: pytest.CaptureFixture[s
     assert "`rapport run` makes the first night" in capsys.readouterr().out
 
 
+def test_ctrl_c_is_no_failed_check(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from orchestration import night  # noqa: PLC0415 - seconds
+
+    progress = night.Progress({}, was_stopped=True)
+    monkeypatch.setattr(night, "_run", lambda as_of, collects: night.Night(as_of, "run", False, progress, 1.0))
+    home.mkdir()
+    (home / "rapport.toml").write_text("[[account]]\nname = 'a'\n")
+    assert cli.main(["run"]) == 130
+    assert "Stopped. What was collected and published before is kept." in capsys.readouterr().err
+
+
 def test_the_doctor_finds_an_empty_home_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor"]) == 0
     assert "✗" not in capsys.readouterr().out

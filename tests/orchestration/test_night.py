@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from orchestration import cli, definitions, night, settings
+from orchestration.warehouse import Warehouse
 from quality.catalog.tables import MARTS, TABLES
 
 AS_OF = date(2024, 6, 2)
@@ -147,7 +148,11 @@ def test_a_row_corrupted_after_staging_stops_publication_and_last_night_stays(
 def test_an_as_of_before_any_data_publishes_nothing_and_says_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     imported(home)
     assert cli.main(["run", "--as-of", "2001-01-01"]) == 4
-    assert "2024-01-01" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "failed:  published: There is nothing to count on 2001-01-01" in said
+    assert "2024-01-01" in said
+    # Nor do its rows wait for the next night to publish them.
+    assert warehouse(home, "select count(*) from marts.mart_summary") == [(0,)]
     assert not (home / "published" / "rapport.duckdb").exists()
 
 
@@ -156,6 +161,7 @@ def test_an_older_night_adds_its_rows_and_leaves_the_newest_marts_alone(home: Pa
     assert cli.main(["run", "--as-of", str(AS_OF)]) == 0
     relationship = marts(home, "mart_relationship")
     assert cli.main(["backfill", "2024-04-01", "2024-04-02"]) == 0
+    assert cli.main(["backfill", "2001-01-01", "2001-01-02"]) == 1
     assert marts(home, "mart_relationship").equals(relationship)
     assert marts(home, "mart_cadence")["as_of"].unique().sort().to_list() == [date(2024, 4, 1), date(2024, 4, 2), AS_OF]
     assert marts(home, "about")["as_of"].to_list() == [AS_OF]
@@ -182,4 +188,8 @@ def test_one_broken_account_never_stops_the_others(home: Path, capsys: pytest.Ca
     assert settings.load(home).accounts
     assert cli.main(["run", "--as-of", str(AS_OF)]) == 3
     assert "gone (feed, posts)" in capsys.readouterr().err
+    opened = Warehouse(home / "warehouse.duckdb")
+    assert len(night.collection_problems(opened, settings.load(home))) == 1
+    assert night.collection_problems(opened, settings.Settings(home=home)) == []  # taken out of rapport.toml
+    opened.close()
     assert marts(home, "mart_relationship").height == 2

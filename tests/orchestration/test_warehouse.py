@@ -1,13 +1,18 @@
 """The warehouse: whole tables swapped, versions kept, nights in the past kept apart."""
 
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
+from subprocess import PIPE
 
 import duckdb
 import polars as pl
 import pytest
 
 from orchestration.publish import publish
+from orchestration.settings import CHECKOUT
+from orchestration.sole_use import sole_use
 from orchestration.warehouse import Warehouse, WarehouseError
 from quality.catalog.model import ContractError, empty
 from quality.catalog.tables import MARTS, TABLES
@@ -106,11 +111,51 @@ def test_an_older_night_leaves_newest_only_marts_untouched(warehouse: Warehouse)
     assert warehouse.location("mart_spike", MONDAY) == ("past", "mart_spike")
 
 
-def test_another_process_holding_the_file_is_a_clear_message(tmp_path: Path) -> None:
+def test_a_night_that_was_not_worth_deriving_is_forgotten(warehouse: Warehouse) -> None:
+    warehouse.write(DILUTION, dilution(MONDAY), MONDAY)
+    warehouse.write(DILUTION, dilution(TUESDAY), TUESDAY)
+    warehouse.forget(MONDAY)
+    assert warehouse.connect().sql("select as_of from marts.mart_dilution").fetchall() == [(TUESDAY,)]
+
+
+def test_a_file_that_is_no_warehouse_is_a_clear_message(tmp_path: Path) -> None:
     broken = tmp_path / "warehouse.duckdb"
     broken.write_bytes(b"not a database" * 1000)
-    with pytest.raises(WarehouseError, match="cannot be opened"):
+    with pytest.raises(WarehouseError, match=r"cannot be opened: it is no DuckDB file\. Put a backup"):
         Warehouse(broken).connect()
+
+
+def test_another_process_holding_the_file_is_a_clear_message(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    code = f"import duckdb; c = duckdb.connect({str(path)!r}); print('held', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(WarehouseError, match=rf"another process holds it \(process {holder.pid}\)"):
+            Warehouse(path).connect()
+        holder.kill()
+    again = Warehouse(path)
+    again.connect()
+    again.close()
+
+
+def test_a_home_is_used_by_one_process_at_a_time_also_between_its_connections(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from orchestration.sole_use import sole_use\n"
+        f"with sole_use(Path({str(tmp_path)!r})): print('held', flush=True); input()"
+    )
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    with subprocess.Popen([sys.executable, "-c", code], cwd=CHECKOUT, stdin=PIPE, stdout=PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(WarehouseError, match=rf"in use by another run, import or check \(process {holder.pid}\)"):
+            warehouse.connect()
+        holder.kill()
+    with sole_use(tmp_path), sole_use(tmp_path):
+        warehouse.connect()
+        warehouse.close()
+    warehouse.connect()
+    warehouse.close()
 
 
 def test_collection_days_are_a_view_of_the_spans(warehouse: Warehouse) -> None:
