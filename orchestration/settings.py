@@ -101,8 +101,14 @@ class Settings:
 
 
 def home() -> Path:
-    """`RAPPORT_HOME`, or `.rapport/` in the checkout."""
-    return Path(os.environ.get("RAPPORT_HOME") or CHECKOUT / ".rapport").resolve()
+    """`RAPPORT_HOME`, or `.rapport/` in the checkout.
+
+    Raises `SettingsError` for a path with an apostrophe: dlt writes it into SQL as it is.
+    """
+    folder = Path(os.environ.get("RAPPORT_HOME") or CHECKOUT / ".rapport").resolve()
+    if "'" in str(folder):
+        raise SettingsError(f"{folder} has an apostrophe in its path: choose another folder with RAPPORT_HOME.")
+    return folder
 
 
 def token(source: str, account_id: str) -> str | None:

@@ -126,6 +126,15 @@ def test_a_home_that_cannot_be_written_is_a_message(home: Path, capsys: pytest.C
     assert "must be a folder that you can write to" in said
 
 
+def test_a_home_with_an_apostrophe_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAPPORT_HOME", str(tmp_path / "ann's home"))
+    assert cli.main(["status"]) == 1
+    assert "has an apostrophe in its path" in capsys.readouterr().err
+    assert not (tmp_path / "ann's home").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
