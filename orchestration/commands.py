@@ -7,6 +7,7 @@ where and what to do; no traceback.
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -152,9 +153,8 @@ def night_of(settings: Settings, as_of: date) -> int:
         )
         _say(f"Not published, after {done.seconds:.1f} s. {kept} `rapport up` shows run {done.run_id[:8]}.")
         return NOT_PUBLISHED
-    warehouse = Warehouse(settings.warehouse_path)
-    problems = night.collection_problems(warehouse, settings)
-    warehouse.close()
+    with closing(Warehouse(settings.warehouse_path)) as warehouse:
+        problems = night.collection_problems(warehouse, settings)
     for problem in problems:
         _say(f"  not collected: {problem}")
     print(f"Published in {done.seconds:.1f} s: {settings.published}")
@@ -188,9 +188,11 @@ def _status(_options: argparse.Namespace, _today: date) -> int:
 
 def _check(_options: argparse.Namespace, _today: date) -> int:
     from orchestration import checking
+    from orchestration.sole_use import sole_use
 
     settings = _open_home()
-    passed, text = checking.run(settings)
+    with sole_use(settings.home):  # Great Expectations opens the file itself
+        passed, text = checking.run(settings)
     print(text)
     return OK if passed else NOT_PUBLISHED
 
@@ -200,9 +202,8 @@ def _report(_options: argparse.Namespace, _today: date) -> int:
     from orchestration.warehouse import Warehouse
 
     settings = _open_home()
-    warehouse = Warehouse(settings.warehouse_path)
-    print(build_report(warehouse, settings))
-    warehouse.close()
+    with closing(Warehouse(settings.warehouse_path)) as warehouse:
+        print(build_report(warehouse, settings))
     return OK
 
 
@@ -214,9 +215,8 @@ def _backfill(options: argparse.Namespace, today: date) -> int:
     from orchestration import night
     from orchestration.warehouse import Warehouse
 
-    warehouse = Warehouse(settings.warehouse_path)
-    oldest = warehouse.oldest() if warehouse.newest() else None
-    warehouse.close()
+    with closing(Warehouse(settings.warehouse_path)) as warehouse:
+        oldest = warehouse.oldest() if warehouse.newest() else None
     if oldest is None:
         raise Mistake("there is no night to derive again: `rapport run` makes the first one.")
     if first < oldest:

@@ -66,6 +66,13 @@ class Progress:
                 self.rows[name] = int(count.value or 0) if count is not None else 0
             case dg.DagsterEventType.ASSET_CHECK_EVALUATION:
                 self._check(event.event_specific_data)
+            case dg.DagsterEventType.RUN_FAILURE:
+                ended: Any = event.event_specific_data
+                # Stopped between two steps (Ctrl-C, SIGTERM), where no step fails.
+                reason = getattr(ended.failure_reason, "name", "")
+                self.was_stopped |= reason == "UNEXPECTED_TERMINATION"
+                if reason == "RUN_EXCEPTION":
+                    self._fail(event)
             case _:
                 pass
 
@@ -89,7 +96,7 @@ class Progress:
         message = str(error.message).strip().splitlines()[0] if error is not None else "failed"
         message = re.sub(r"^[\w.]*\bFailure: ", "", message)  # Dagster's name for a step that says itself why it failed
         if "blocking asset check" not in message:
-            self.failed.append(f"{event.step_key}: {message}")
+            self.failed.append(f"{event.step_key or 'the run'}: {message}")
 
     def _show(self, text: str) -> None:
         if self.out.isatty():
