@@ -359,7 +359,7 @@ def _resource(rows: DltResource, table: RawTable) -> DltResource:
     """The resource of one table.
 
     What first fills a table is appended, since there is nothing to compare it with (its keys are
-    unique already): that halves the time of a large import. dlt keeps the state that tells beside
+    unique already): that saves a quarter of a large import. dlt keeps the state that tells beside
     the data, and loses it with them.
     """
     appends: list[bool] = []

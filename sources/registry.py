@@ -14,18 +14,15 @@ class Connector:
     """What the rest needs to know of a connector.
 
     `source(accounts, *, read_at, store_text)` makes its dlt source, also for no accounts at all; a
-    connector that is not nightly is filled by `rapport import`, and its `source` takes files. `asked_for`
-    says that `rapport add` never guesses it from an address.
+    connector that is not nightly is filled by `rapport import`, and its `source` takes files.
     """
 
     name: str
     platform: str
     streams: tuple[str, ...]
     tables: tuple[RawTable, ...]
-    hint: str
     source: Callable[..., DltSource]
     is_nightly: bool = True
-    asked_for: bool = False
 
     def __post_init__(self) -> None:
         """Refuse streams that the ledger does not know."""
@@ -39,7 +36,6 @@ _CONNECTORS = (
         platform=feed.PLATFORM,
         streams=("posts",),
         tables=feed.TABLES,
-        hint="an RSS, Atom or JSON feed, or a page that links to one",
         source=feed.source,
     ),
     Connector(
@@ -47,16 +43,13 @@ _CONNECTORS = (
         platform=webmention.PLATFORM,
         streams=("inbound",),
         tables=webmention.TABLES,
-        hint="a site that receives webmentions at webmention.io (--source webmention)",
         source=webmention.source,
-        asked_for=True,
     ),
     Connector(
         name=activity.NAME,
         platform=activity.PLATFORM,
         streams=("posts", "inbound", "outbound"),
         tables=activity.TABLES,
-        hint="posts and interactions in CSV, JSON Lines or Parquet files (rapport import)",
         source=activity.source,
         is_nightly=False,
     ),

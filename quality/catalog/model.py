@@ -5,7 +5,6 @@ Nothing here knows Dagster, Great Expectations or a database connection; everyth
 The entries themselves are in the modules beside this one; `tables.py` gathers them.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -198,8 +197,3 @@ def _cast(column: Column, actual: pl.DataType) -> pl.Expr:
     if column.dtype is Dtype.FLOAT:
         expression = expression.cast(pl.Float64).fill_nan(None)
     return expression.cast(column.dtype.polars)
-
-
-def names(tables: Iterable[Table]) -> tuple[str, ...]:
-    """The names of the tables, in order."""
-    return tuple(table.name for table in tables)
