@@ -9,7 +9,6 @@ import polars as pl
 from assets import ledger, resolve
 from assets.table import table_asset
 from quality.catalog.columns import COMPOSED
-from quality.catalog.model import empty
 from quality.catalog.tables import TABLES
 
 
@@ -69,10 +68,12 @@ def dim_identity(identity_name: pl.LazyFrame, interactions: pl.LazyFrame, settin
 
 @table_asset
 def dim_post(posts: pl.LazyFrame) -> pl.LazyFrame:
-    """Own posts of all sources."""
-    return posts.with_columns(
-        post_id=resolve.published_id(pl.col("account_id"), pl.col("platform"), pl.col("post"))
-    ).select(TABLES["dim_post"].column_names)
+    """Own posts of all sources; what an archive and an API both bring is one post."""
+    return (
+        resolve.one_each(posts, "post")
+        .with_columns(post_id=resolve.published_id(pl.col("account_id"), pl.col("platform"), pl.col("post")))
+        .select(TABLES["dim_post"].column_names)
+    )
 
 
 @table_asset
@@ -86,12 +87,14 @@ def fct_interaction(
 ) -> pl.LazyFrame:
     """Interactions of all sources, with their people and posts."""
     own = resolve.own_names(dim_account, dim_profile, configured=[(a.name, a.own) for a in settings.accounts])
-    ids = interactions.select("account_id", "platform", in_reply_to="interaction").with_columns(
-        is_known=pl.lit(value=True)
+    ids = (
+        interactions.select("account_id", "platform", in_reply_to="interaction")
+        .unique()
+        .with_columns(is_known=pl.lit(value=True))
     )
     published = resolve.published_id(pl.col("account_id"), pl.col("platform"), pl.col("interaction"))
     answered = resolve.published_id(pl.col("account_id"), pl.col("platform"), pl.col("in_reply_to"))
-    rows = resolve.with_post(resolve.is_own(own, interactions), dim_post)
+    rows = resolve.with_post(resolve.is_own(own, resolve.one_each(interactions, "interaction")), dim_post)
     return (
         rows.join(identity_name.select("platform", "person", "identity_id"), on=["platform", "person"])
         .join(ids, on=["account_id", "platform", "in_reply_to"], how="left")
@@ -107,9 +110,16 @@ def fct_interaction(
 
 
 @table_asset
-def fct_counter() -> pl.LazyFrame:
-    """Observations of public counters: none of the present sources shows any."""
-    return empty(TABLES["fct_counter"]).lazy()
+def fct_counter(counters: pl.LazyFrame) -> pl.LazyFrame:
+    """Observations of public counters, of all sources."""
+    native = resolve.published_id(pl.col("account_id"), pl.col("platform"), pl.col("subject_id"))
+    table = TABLES["fct_counter"]
+    return (
+        counters.with_columns(subject_id=pl.when(pl.col("subject") == "post").then(native).otherwise("subject_id"))
+        .sort("loaded_at", "source", "value")
+        .unique(table.key, keep="last", maintain_order=True)
+        .select(table.column_names)
+    )
 
 
 @table_asset

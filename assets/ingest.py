@@ -4,22 +4,30 @@
 collection (activity files) appear as external assets: `rapport import` fills them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import dagster as dg
 import dlt
+import duckdb
 import polars as pl
+import pyarrow as pa
 from dagster_dlt import DagsterDltResource, DagsterDltTranslator, dlt_assets
 from dagster_dlt.translator import DltResourceTranslatorData
 
 from assets.table import OWNERS, code_reference
-from sources.model import RawTable
+from sources.collection import Collection
+from sources.model import AccountSource, RawTable
 from sources.registry import REGISTRY, Connector
 
 _TYPES = {"text": "VARCHAR", "bigint": "BIGINT", "bool": "BOOLEAN", "timestamp": "TIMESTAMP WITH TIME ZONE"}
+
+
+SLICE_SECONDS = 300.0
+"""A long collection is loaded this often: what a stop can lose at most."""
 
 
 def asset_name(source: str, table: str) -> str:
@@ -117,16 +125,78 @@ def _collector(connector: Connector, target: dlt.Pipeline) -> dg.AssetsDefinitio
             yield from (_nothing(key) for key in context.selected_asset_keys)
             return
         read_at = datetime.now(UTC)  # noqa: TID251 - a reading happens now; what it covers is derived from it
-        source = connector.source(accounts, read_at=read_at, store_text=settings.store_text)
         with warehouse.released():
             if target.has_pending_data:
                 # A night that was cut off while loading: dlt would load that and ignore what is new.
                 target.normalize()
                 target.load()
-            events = list(dlt_runner.run(context=context, dlt_source=source, dlt_pipeline=target))
+            if connector.remembers:
+                events = _slices(connector, accounts, settings, context, dlt_runner, target)
+            else:
+                source = connector.source(accounts, read_at=read_at, store_text=settings.store_text)
+                events = list(dlt_runner.run(context=context, dlt_source=source, dlt_pipeline=target))
         yield from (_documented(event, warehouse) for event in events)
 
     return collect
+
+
+def _slices(
+    connector: Connector,
+    accounts: Sequence[AccountSource],
+    settings: Any,
+    context: dg.AssetExecutionContext,
+    dlt_runner: DagsterDltResource,
+    target: dlt.Pipeline,
+) -> list[Any]:
+    """Collect slice by slice, each loaded before the next starts; the events of the last one speak for all."""
+    collection = Collection(
+        history=RawHistory(str(settings.warehouse_path), connector.name),
+        say=context.log.info,
+        budgets=dict(settings.budgets),
+        slice_seconds=SLICE_SECONDS,
+    )
+    while True:
+        source = connector.source(
+            accounts,
+            read_at=datetime.now(UTC),  # noqa: TID251 - each slice is a reading of its own moment
+            store_text=settings.store_text,
+            collection=collection,
+        )
+        events = list(dlt_runner.run(context=context, dlt_source=source, dlt_pipeline=target))
+        if not collection.has_more:
+            return events
+
+
+class RawHistory:
+    """The raw rows of an account so far, for `sources.collection`; opens the warehouse for a moment only."""
+
+    TABLES = ("lists", "sightings", "counters", "posts")
+
+    def __init__(self, warehouse_path: str, source: str) -> None:
+        """Read the tables `raw_<source>` of that file."""
+        self.path, self.source, self._one_at_a_time = warehouse_path, source, Lock()
+
+    def __call__(self, account_id: str) -> Mapping[str, pa.Table]:
+        """The rows of the account, by table; tables that nothing was loaded into yet are missing."""
+        if not Path(self.path).exists():
+            return {}
+        with self._one_at_a_time, duckdb.connect(self.path) as connection:
+            connection.execute("set timezone = 'UTC'")
+            schema = f"raw_{self.source}"
+            there = {
+                name
+                for (name,) in connection.execute(
+                    "select table_name from information_schema.tables where table_schema = ?", [schema]
+                ).fetchall()
+            }
+            return {
+                name: connection.execute(
+                    f'select * from "{schema}"."{name}" where account_id = ?',
+                    [account_id],
+                ).to_arrow_table()
+                for name in self.TABLES
+                if name in there
+            }
 
 
 def _nothing(key: dg.AssetKey) -> dg.MaterializeResult:

@@ -75,6 +75,33 @@ def persons(identity: pl.LazyFrame, *, same_person: Sequence[Sequence[str]]) -> 
     )
 
 
+def one_each(rows: pl.LazyFrame, thing: str) -> pl.LazyFrame:
+    """`rows` with each (account, platform, `thing`) once, where several sources bring it.
+
+    The newest load says what it is; the earliest `observed_at` stays, and what one source knows and
+    the other does not (the time it happened, that it is gone) is kept.
+    """
+    key = ["account_id", "platform", thing]
+    names = rows.collect_schema().names()
+    twice = rows.select(*key).group_by(key).len().filter(pl.col("len") > 1).select(key).collect()
+    if twice.is_empty():
+        return rows
+    filled = [n for n in ("occurred_at", "retracted_at", "deleted_at", "not_before_at", "post", "url") if n in names]
+    merged = (
+        rows.join(twice.lazy(), on=key, how="semi")
+        .sort("loaded_at", "source")
+        .group_by(key, maintain_order=True)
+        .agg(
+            pl.exclude(*filled, "observed_at", "is_time_known").last(),
+            pl.col([n for n in filled if n not in key]).drop_nulls().last(),
+            pl.col("observed_at").min(),
+            *([pl.col("is_time_known").any()] if "is_time_known" in names else []),
+        )
+        .select(names)
+    )
+    return pl.concat([rows.join(twice.lazy(), on=key, how="anti"), merged])
+
+
 def is_own(own: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
     """`rows` with `is_own_row`: the person is the account itself, one of its `own`, or on its own host.
 
@@ -109,9 +136,8 @@ def own_names(
         orient="row",
     )
     pages = entries.select("account_id", name=author_key(pl.col("name"))).drop_nulls()
-    profile = pl.concat(
-        [profiles.select("account_id", name=pl.col(column)) for column in ("host", "handle")]
-    ).drop_nulls()
+    names = (pl.col("host"), pl.col("handle"), author_key(pl.col("url")))
+    profile = pl.concat([profiles.select("account_id", name=name) for name in names]).drop_nulls()
     return pl.concat([accounts.select("account_id", name="account_id"), entries, pages, profile]).unique()
 
 

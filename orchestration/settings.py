@@ -59,6 +59,7 @@ class Settings:
     store_text: bool = False
     bots: tuple[str, ...] = ()
     same_person: tuple[tuple[str, ...], ...] = ()
+    budgets: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def config_path(self) -> Path:
@@ -164,7 +165,7 @@ def load(folder: Path | None = None) -> Settings:
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}. It must be a file of yours.") from error
     top = _Part(path, "the top level", content)
-    top.only("account", "weights", "report_names", "store_text", "bots", "same_person")
+    top.only("account", "weights", "report_names", "store_text", "bots", "same_person", "budgets")
     accounts = tuple(_account(part) for part in top.tables("account"))
     twice = sorted({a.name for a in accounts if sum(b.name == a.name for b in accounts) > 1})
     if twice:
@@ -177,6 +178,7 @@ def load(folder: Path | None = None) -> Settings:
         store_text=top.flag("store_text", default=False),
         bots=top.texts("bots"),
         same_person=top.groups("same_person"),
+        budgets=_budgets(path, top),
     )
 
 
@@ -245,6 +247,22 @@ def _weights(path: Path, top: _Part) -> dict[str, float]:
     return weights
 
 
+def _budgets(path: Path, top: _Part) -> dict[str, float]:
+    """What each connector that costs something may spend in a night, in its own unit."""
+    from sources.registry import REGISTRY  # noqa: PLC0415 - most of a second
+
+    given = top.entry.get("budgets", {})
+    if not isinstance(given, dict):
+        raise top.refuse("budgets", "a table: the header [budgets], and below it for example youtube = 5000")
+    counted = [name for name, connector in REGISTRY.items() if connector.unit] if given else []
+    for source, amount in given.items():
+        if source not in counted or not _is_amount(amount):
+            raise SettingsError(
+                f"{path}: [budgets] {source} = {amount!r}: expected one of {', '.join(counted)}, at least 0."
+            )
+    return {source: float(amount) for source, amount in given.items()}
+
+
 def _is_amount(value: object) -> bool:
     """A number, not a truth value; neither infinite nor `nan` (both are numbers in TOML)."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
@@ -282,7 +300,6 @@ def _source(account: str, part: _Part) -> AccountSource:
     from sources.registry import REGISTRY  # noqa: PLC0415 - most of a second, and only where there are sources
 
     part = _Part(part.path, f"a source of account {account!r}", part.entry)
-    part.only("source", "url", "endpoint", "allow_private")
     for key in ("source", "url"):
         if not part.text(key):
             raise SettingsError(
@@ -292,7 +309,9 @@ def _source(account: str, part: _Part) -> AccountSource:
     if source not in REGISTRY or not REGISTRY[source].is_nightly:
         known = sorted(name for name, connector in REGISTRY.items() if connector.is_nightly)
         raise part.refuse("source", f"one of {', '.join(known)}")
-    for key in ("url", "endpoint"):
+    extra = REGISTRY[source].options
+    part.only("source", "url", "endpoint", "allow_private", *extra)
+    for key in ("url", "endpoint", *extra):
         try:
             _ = urlsplit(part.text(key)).port  # asking checks it
         except ValueError as error:
@@ -304,5 +323,5 @@ def _source(account: str, part: _Part) -> AccountSource:
         url=part.text("url"),
         endpoint=part.text("endpoint") or None,
         allow_private=part.flag("allow_private", default=False),
-        options={"token": secret} if secret else {},
+        options={**{key: part.text(key) for key in extra if part.text(key)}, **({"token": secret} if secret else {})},
     )

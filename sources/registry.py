@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dlt.extract.source import DltSource
 
-from sources import activity, feed, webmention
+from sources import activity, archive, bluesky, feed, ghost, mastodon, webmention, wordpress, x, youtube
 from sources.model import STREAMS, RawTable
 
 
@@ -14,7 +14,9 @@ class Connector:
     """What the rest needs to know of a connector.
 
     `source(accounts, *, read_at, store_text)` makes its dlt source, also for no accounts at all; a
-    connector that is not nightly is filled by `rapport import`, and its `source` takes files.
+    connector that is not nightly is filled by `rapport import`, and its `source` takes files. One that
+    `remembers` also takes a `collection`, from which it knows what earlier nights found. `options` are
+    further keys that a source of rapport.toml may have; `unit` is what its budget counts, where it has one.
     """
 
     name: str
@@ -23,6 +25,9 @@ class Connector:
     tables: tuple[RawTable, ...]
     source: Callable[..., DltSource]
     is_nightly: bool = True
+    remembers: bool = False
+    options: tuple[str, ...] = ()
+    unit: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse streams that the ledger does not know."""
@@ -46,11 +51,67 @@ _CONNECTORS = (
         source=webmention.source,
     ),
     Connector(
+        name=bluesky.NAME,
+        platform=bluesky.PLATFORM,
+        streams=bluesky.STREAMS,
+        tables=bluesky.TABLES,
+        source=bluesky.source,
+        remembers=True,
+    ),
+    Connector(
+        name=mastodon.NAME,
+        platform=mastodon.PLATFORM,
+        streams=mastodon.STREAMS,
+        tables=mastodon.TABLES,
+        source=mastodon.source,
+        remembers=True,
+    ),
+    Connector(
+        name=wordpress.NAME,
+        platform=wordpress.PLATFORM,
+        streams=wordpress.STREAMS,
+        tables=wordpress.TABLES,
+        source=wordpress.source,
+        remembers=True,
+    ),
+    Connector(
+        name=ghost.NAME,
+        platform=ghost.PLATFORM,
+        streams=ghost.STREAMS,
+        tables=ghost.TABLES,
+        source=ghost.source,
+        remembers=True,
+    ),
+    Connector(
+        name=youtube.NAME,
+        platform=youtube.PLATFORM,
+        streams=youtube.STREAMS,
+        tables=youtube.TABLES,
+        source=youtube.source,
+        remembers=True,
+    ),
+    Connector(
+        name=x.NAME,
+        platform=x.PLATFORM,
+        streams=x.STREAMS,
+        tables=x.TABLES,
+        source=x.source,
+        remembers=True,
+    ),
+    Connector(
         name=activity.NAME,
         platform=activity.PLATFORM,
         streams=("posts", "inbound", "outbound"),
         tables=activity.TABLES,
         source=activity.source,
+        is_nightly=False,
+    ),
+    Connector(
+        name=archive.NAME,
+        platform=archive.PLATFORM,
+        streams=("posts", "inbound", "outbound"),
+        tables=archive.TABLES,
+        source=archive.source,
         is_nightly=False,
     ),
 )

@@ -151,6 +151,7 @@ is_audience = flag("is_audience", "Counts in audience metrics: neither own nor s
 # Counters
 subject = text("subject", "What is counted: a `post` or a `profile`.", allowed=("post", "profile"))
 subject_id = text("subject_id", "The post_id, or the platform for a profile.")
+native_subject_id = text("subject_id", "The platform's id of the post, or the platform for a profile.")
 counter = text("counter", "Name of the counter (likes, followers, views, ...).")
 counter_value = count("value", "The number that the platform showed.")
 

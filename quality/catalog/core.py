@@ -121,7 +121,11 @@ fct_counter = Table(
     doc="Public counters as they were seen over time; append-only.",
     grain="One observation of one counter.",
     key=("account_id", "platform", "subject", "subject_id", "counter", "observed_at"),
-    columns=(c.account_id, c.platform, c.subject, c.subject_id, c.counter, c.counter_value, c.observed_at, c.loaded_at),
+    columns=(
+        c.account_id, c.platform, c.subject,
+        c.subject_id.derived(*_from("counters", "account_id", "platform", "subject_id")),
+        c.counter, c.counter_value, c.observed_at, c.loaded_at,
+    ),
     rules=(
         Rule(
             name="counters_do_not_go_backwards",
@@ -134,7 +138,7 @@ fct_counter = Table(
             severity="warn",
         ),
     ),
-)
+)  # fmt: skip
 fct_collection_span = Table(
     name="fct_collection_span",
     doc=(

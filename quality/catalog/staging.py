@@ -66,17 +66,36 @@ _QUARANTINE = Table(
         ),
     ),
 )
+_COUNTERS = Table(
+    name="stg_source__counters",
+    doc="Observations of public counters.",
+    grain="One observation of one counter of a post or profile.",
+    key=("account_id", "platform", "subject", "subject_id", "counter", "observed_at"),
+    columns=(
+        c.account_id, c.platform, c.source, c.subject, c.native_subject_id, c.counter, c.counter_value, c.observed_at,
+        c.loaded_at,
+    ),
+)  # fmt: skip
 _SHAPES = {
     "profiles": _PROFILES,
     "posts": _POSTS,
     "interactions": _INTERACTIONS,
+    "counters": _COUNTERS,
     "readings": _READINGS,
     "quarantine": _QUARANTINE,
 }
+_NETWORK = ("profiles", "posts", "interactions", "counters", "readings", "quarantine")
 SOURCES = {
     "feed": ("profiles", "posts", "readings", "quarantine"),
     "webmention": ("profiles", "interactions", "readings", "quarantine"),
     "activity": ("posts", "interactions", "readings", "quarantine"),
+    "bluesky": _NETWORK,
+    "mastodon": _NETWORK,
+    "wordpress": _NETWORK,
+    "ghost": _NETWORK,
+    "youtube": _NETWORK,
+    "x": _NETWORK,
+    "archive": _NETWORK,
 }
 """Which shapes each source fills. A new platform is one line here."""
 
