@@ -18,7 +18,14 @@ def fold_post_value(fct_interaction: pl.LazyFrame, dim_post: pl.LazyFrame, setti
     return fold.post_value(fct_interaction, dim_post, weights=settings.weights, as_of=as_of)
 
 
+@table_asset
+def fold_response(fct_interaction: pl.LazyFrame, as_of) -> pl.LazyFrame:
+    """What account and person wrote to each other, and when."""
+    return fold.response(fct_interaction, as_of=as_of)
+
+
 ASSETS = [
     fold_relationship_day,
     fold_post_value,
+    fold_response,
 ]

@@ -47,6 +47,16 @@ class AccountSource:
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recognised:
+    """What `rapport add` writes and says: connector, its address, a name, a sentence."""
+
+    source: str
+    url: str
+    title: str | None
+    summary: str
+
+
 class SourceError(Exception):
     """Something a user can understand went wrong while reading a source.
 

@@ -1,26 +1,15 @@
 """What is at an address: which connector reads it, and does it answer? For `rapport add`."""
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sources import feed, webmention
 from sources.http import Client, Limits, mask
-from sources.model import AccountSource, SourceError
+from sources.model import AccountSource, Recognised, SourceError
 from sources.registry import REGISTRY
 
 IMPATIENT = Limits(attempts=2, total=60.0)
 """Somebody is waiting at the terminal."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recognised:
-    """What `rapport add` writes and says: connector, its address, a name, a sentence."""
-
-    source: str
-    url: str
-    title: str | None
-    summary: str
 
 
 def recognise(

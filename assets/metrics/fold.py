@@ -12,6 +12,8 @@ from narwhals.typing import IntoLazyFrameT
 
 from assets.metrics.visible import cutoff, end_of, visible_interactions, visible_posts
 
+_COUNTED, _UNDONE, _ENDED = 0, 1, 2
+
 LIKE_BAND = (0.0, 0.3)
 """What a like is worth at least and at most: the band around `value`."""
 
@@ -40,7 +42,8 @@ def relationship_day(fct_interaction: IntoLazyFrameT, *, weights: Mapping[str, f
 
     `fct_interaction` as in the catalogue; `weights` by kind. Rows of unknown time stand on the day
     they were first seen, in the `_untimed` columns only. A follow taken back before the cutoff
-    counts nowhere, but marks its day `is_ended`.
+    counts in `followed` alone, and marks the day it was taken back `is_ended`: a log of followers
+    must show both, or its days would not add up.
     """
     timed, inbound, composed = nw.col("is_time_known"), nw.col("direction") == nw.lit("inbound"), nw.col("is_composed")
     counts = {
@@ -53,20 +56,30 @@ def relationship_day(fct_interaction: IntoLazyFrameT, *, weights: Mapping[str, f
         "inbound_composed_untimed": ~timed & inbound & composed,
         "outbound_composed_untimed": ~timed & ~inbound & composed,
     }
+    follow = inbound & (nw.col("kind") == nw.lit("follow"))
+    log = {
+        "followed": timed & follow & (nw.col("standing") != nw.lit(_ENDED)),
+        "followed_untimed": ~timed & follow & (nw.col("standing") != nw.lit(_ENDED)),
+        "unfollowed": nw.col("standing") == nw.lit(_ENDED),
+    }
     active = timed & inbound & (nw.col("kind") != nw.lit("follow"))
     keys = ["account_id", "platform", "identity_id"]
     used = [*keys, "kind", "direction", "is_composed", "is_time_known", "active_at"]
     visible = (
-        nw.from_native(visible_interactions(fct_interaction, as_of=as_of)).select(*used).with_columns(ended=nw.lit(0))
+        nw.from_native(visible_interactions(fct_interaction, as_of=as_of))
+        .select(*used)
+        .with_columns(standing=nw.lit(_COUNTED))
     )
-    rows = nw.concat([visible, _ended_follows(fct_interaction, as_of=as_of).select(*used, "ended")])
-    is_real = nw.col("ended") == nw.lit(0)
+    undone, ended = _undone_follows(fct_interaction, as_of=as_of), _ended_follows(fct_interaction, as_of=as_of)
+    rows = nw.concat([visible, undone.select(*used, "standing"), ended.select(*used, "standing")])
+    is_real = nw.col("standing") == nw.lit(_COUNTED)
     return (
         rows.with_columns(
             _weight(weights).alias("weight"),
             nw.col("active_at").dt.date().alias("date"),
             nw.when(active & is_real).then(nw.col("active_at")).alias("contact_at"),
             *(_is(condition & is_real).alias(name) for name, condition in counts.items()),
+            *(_is(condition).alias(name) for name, condition in log.items()),
         )
         .with_columns(
             (nw.col("weight") * nw.col("inbound")).alias("value"),
@@ -74,37 +87,50 @@ def relationship_day(fct_interaction: IntoLazyFrameT, *, weights: Mapping[str, f
         )
         .group_by(*keys, "date")
         .agg(
-            *_sums(*counts, "value", "strength"),
+            *_sums(*counts, *log, "value", "strength"),
             nw.col("contact_at").min().alias("first_at"),
             nw.col("contact_at").max().alias("last_at"),
-            nw.col("ended").max().alias("ended"),
         )
         .select(
             *keys,
             "date",
             *counts,
+            *log,
             (nw.col("value") / nw.lit(1000.0)).alias("value"),
             (nw.col("strength") / nw.lit(1000.0)).alias("strength"),
             "first_at",
             "last_at",
-            (nw.col("ended") > nw.lit(0)).alias("is_ended"),
+            (nw.col("unfollowed") > nw.lit(0)).alias("is_ended"),
         )
         .to_native()
+    )
+
+
+def _follows(fct_interaction: IntoLazyFrameT, *, as_of: date) -> nw.LazyFrame:
+    """Inbound follows that were seen before the cutoff, also those taken back."""
+    return nw.from_native(fct_interaction).filter(
+        nw.col("is_audience"),
+        nw.col("kind") == nw.lit("follow"),
+        nw.col("direction") == nw.lit("inbound"),
+        nw.col("observed_at") < nw.lit(cutoff(as_of)),
+    )
+
+
+def _undone_follows(fct_interaction: IntoLazyFrameT, *, as_of: date) -> nw.LazyFrame:
+    """Follows of the time up to `as_of` that were taken back before the cutoff, standing on when they began."""
+    return (
+        _follows(fct_interaction, as_of=as_of)
+        .filter(nw.col("active_at") < nw.lit(end_of(as_of)), nw.col("retracted_at") < nw.lit(cutoff(as_of)))
+        .with_columns(standing=nw.lit(_UNDONE))
     )
 
 
 def _ended_follows(fct_interaction: IntoLazyFrameT, *, as_of: date) -> nw.LazyFrame:
     """Follows taken back by the end of `as_of`, standing on the moment they were taken back."""
     return (
-        nw.from_native(fct_interaction)
-        .filter(
-            nw.col("is_audience"),
-            nw.col("kind") == nw.lit("follow"),
-            nw.col("direction") == nw.lit("inbound"),
-            nw.col("observed_at") < nw.lit(cutoff(as_of)),
-            nw.col("retracted_at") < nw.lit(end_of(as_of)),
-        )
-        .with_columns(nw.col("retracted_at").alias("active_at"), nw.lit(1).alias("ended"))
+        _follows(fct_interaction, as_of=as_of)
+        .filter(nw.col("retracted_at") < nw.lit(end_of(as_of)))
+        .with_columns(nw.col("retracted_at").alias("active_at"), nw.lit(_ENDED).alias("standing"))
     )
 
 
@@ -154,3 +180,23 @@ def post_value(
         )
         .to_native()
     )  # fmt: skip
+
+
+def response(fct_interaction: IntoLazyFrameT, *, as_of: date) -> IntoLazyFrameT:
+    """The composed exchange of each identity with an account, moment by moment: `fold_response`.
+
+    One row for each moment (`active_at`, known times only) and direction, with the `messages` of it (one, unless the
+    platform's clock is coarse). Not yet opportunities: whether a message opens one depends on what passed before it
+    between the account and the person, and persons are joined after the folds. So a merge moves no row here, and what
+    is left of all interactions are those in which somebody wrote something.
+    """
+    keys = ["account_id", "platform", "identity_id", "direction", "active_at"]
+    return (
+        nw.from_native(visible_interactions(fct_interaction, as_of=as_of))
+        .filter(nw.col("is_composed"), nw.col("is_time_known"))
+        .select(*keys)
+        .with_columns(messages=nw.lit(1))
+        .group_by(*keys)
+        .agg(*_sums("messages"))
+        .to_native()
+    )

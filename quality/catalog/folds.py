@@ -34,6 +34,9 @@ fold_relationship_day = Table(
         c.count("inbound_untimed", "Inbound interactions of unknown time.").derived(*_KIND),
         c.count("inbound_composed_untimed", "Inbound composed interactions of unknown time.").derived(*_KIND),
         c.count("outbound_composed_untimed", "Outbound composed interactions of unknown time.").derived(*_KIND),
+        c.count("followed", "Follows of known time that began on the day, also those taken back since.").derived(*_KIND),
+        c.count("followed_untimed", "Follows of unknown time, also those taken back since.").derived(*_KIND),
+        c.count("unfollowed", "Follows taken back on the day.").derived(*_KIND, "fct_interaction.retracted_at"),
         _value.derived(*_KIND),
         c.real("strength", "Weighted sum of the interactions in both directions.", unit="weight", low=0).required().derived(*_KIND),
         _first_at.derived("fct_interaction.active_at"),
@@ -75,4 +78,16 @@ fold_post_value = Table(
     ),
 )  # fmt: skip
 
-TABLES = (fold_relationship_day, fold_post_value)
+fold_response = Table(
+    name="fold_response",
+    doc="What a person and an account wrote to each other, and when: composed interactions of known time.",
+    grain="One identity, account, platform and direction at one moment.",
+    key=("account_id", "platform", "identity_id", "direction", "active_at"),
+    columns=(
+        c.account_id, c.platform, c.identity_id, c.direction, c.active_at,
+        c.count("messages", "Replies, mentions, quotes and messages of that moment.", unit="messages")
+        .derived("fct_interaction.is_composed"),
+    ),
+)  # fmt: skip
+
+TABLES = (fold_relationship_day, fold_post_value, fold_response)

@@ -14,7 +14,7 @@ from quality.catalog.model import Table, empty
 
 COUNTS = (
     "inbound", "inbound_active", "inbound_composed", "outbound", "outbound_composed", "inbound_untimed",
-    "inbound_composed_untimed", "outbound_composed_untimed",
+    "inbound_composed_untimed", "outbound_composed_untimed", "followed", "followed_untimed", "unfollowed",
 )  # fmt: skip
 START = date(2024, 1, 1)
 """A Monday, and the first of a month."""

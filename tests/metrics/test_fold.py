@@ -97,11 +97,33 @@ def test_a_retraction_after_the_cutoff_is_not_known_yet() -> None:
     assert len(days({"retracted_at": datetime(2024, 6, 3, tzinfo=UTC)})) == 1
 
 
-def test_an_unfollow_ends_the_tie_and_counts_nowhere() -> None:
-    [row] = days({"kind": "follow", "retracted_at": NOON + timedelta(days=3)})
-    assert row["is_ended"] is True
-    assert row["date"] == date(2024, 5, 4)
-    assert row["inbound"] == 0
+def test_an_unfollow_ends_the_tie_and_counts_in_the_log_of_follows_alone() -> None:
+    began, ended = days({"kind": "follow", "retracted_at": NOON + timedelta(days=3)})
+    assert (ended["is_ended"], began["is_ended"]) == (True, False)
+    assert (began["date"], ended["date"]) == (date(2024, 5, 1), date(2024, 5, 4))
+    assert (began["followed"], began["unfollowed"], ended["followed"], ended["unfollowed"]) == (1, 0, 0, 1)
+    assert began["inbound"] == ended["inbound"] == 0
+
+
+def test_follows_stand_in_the_log_on_their_day_where_their_time_is_known() -> None:
+    unknown = {"kind": "follow", "is_time_known": False}
+    [row] = days({"kind": "follow"}, unknown, {"kind": "follow", "direction": "outbound"})
+    assert (row["followed"], row["followed_untimed"], row["unfollowed"], row["inbound"]) == (1, 1, 0, 1)
+    began, ended = days({**unknown, "retracted_at": NOON + timedelta(days=1)})
+    assert (began["followed"], began["followed_untimed"], ended["unfollowed"]) == (0, 1, 1)
+
+
+def test_the_exchange_is_what_somebody_wrote_at_a_known_time() -> None:
+    later = NOON + timedelta(hours=1)
+    table = interactions(
+        {"kind": "reply"}, {"kind": "mention"}, {"kind": "like"}, {"kind": "message", "direction": "outbound"},
+        {"kind": "reply", "occurred_at": later}, {"kind": "reply", "is_time_known": False},
+        {"kind": "reply", "is_audience": False}, {"kind": "reply", "retracted_at": later},
+    )  # fmt: skip
+    found = enforce(TABLES["fold_response"], fold.response(table, as_of=AS_OF)).sort("active_at", "direction")
+    assert found.select("direction", "active_at", "messages").rows() == [
+        ("inbound", NOON, 2), ("outbound", NOON, 1), ("inbound", later, 1),
+    ]  # fmt: skip
 
 
 def test_a_post_counts_its_first_seven_days() -> None:
@@ -159,6 +181,7 @@ def test_polars_and_duckdb_give_the_same_folds(rows: list[dict]) -> None:
                 fold.post_value(table, post, weights=WEIGHTS, as_of=AS_OF),
                 fold.post_value(f, p, weights=WEIGHTS, as_of=AS_OF).pl(),
             ),
+            "fold_response": (fold.response(table, as_of=AS_OF), fold.response(f, as_of=AS_OF).pl()),
         }
         for name, (polars, other) in pairs.items():
             key = TABLES[name].key
