@@ -1,91 +1,70 @@
 """One polite HTTP client for every connector: patient, bounded, discreet.
 
-It waits where a server asks it to, gives up after a bounded time and size, refuses addresses of
-private networks unless told otherwise, and turns every failure into a `SourceError` that a user
-can act on. Secrets in query strings are masked wherever an address is shown.
+It waits where a server asks it to, and before a limit is reached where the server says what is left;
+gives up after a bounded time and size; refuses addresses of private networks unless told otherwise;
+and turns every failure into a `SourceError` that a user can act on. Secrets in query strings are
+masked wherever an address is shown; headers and payloads are never shown.
 """
 
-import ipaddress
+import json
 import logging
 import re
-import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import Any, BinaryIO, Self, TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3.exceptions import HTTPError
 
+from sources.answers import SECRET, HttpError, Response, UnreachableError, host_of, mask
 from sources.model import SourceError
+from sources.private_network import PublicAdapter
+from sources.rate_limits import HOSTS, Hosts, read_quotas, retry_after
 
-_SECRET = re.compile(r"token|secret|password|passwd|api_?key|signature|^key$|^sig$|^auth", re.IGNORECASE)
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Client",
+    "Hosts",
+    "HttpError",
+    "Limits",
+    "Response",
+    "UnreachableError",
+    "mask",
+    "user_agent",
+]
+
+Answer = TypeVar("Answer")
+Query = Mapping[str, str | int] | None
+Headers = Mapping[str, str] | None
 _CHECK_ADDRESS = "Check the address in a browser, and correct it (in rapport.toml, where it is there)."
+_CHECK_API = "Check the address: it must be that of the platform's API. Else try again later."
 _LATER = "Try again later; what was collected before is kept."
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ERROR_BODY = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long and how much the client puts up with. Times in seconds, size in bytes."""
+    """How long and how much the client puts up with. Times in seconds, size in bytes.
+
+    `longest_wait` is more than five minutes, the window of Mastodon's and Bluesky's limits.
+    """
 
     connect: float = 10.0
     read: float = 30.0
     total: float = 120.0
     attempts: int = 4
     backoff: float = 1.0
-    longest_wait: float = 120.0
+    longest_wait: float = 330.0
     redirects: int = 10
     size: int = 50 * 1024 * 1024
 
 
 DEFAULT_LIMITS = Limits()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Response:
-    """A complete answer: final address, status, headers, body."""
-
-    url: str
-    status: int
-    headers: CaseInsensitiveDict[str]
-    body: bytes
-
-    @property
-    def media_type(self) -> str:
-        """The content type without parameters, lower case; empty where the server does not say."""
-        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-    @property
-    def charset(self) -> str | None:
-        """The encoding that the server declares, if any."""
-        found = re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", self.headers.get("Content-Type", ""), re.IGNORECASE)
-        return found.group(1) if found else None
-
-
-def mask(url: str) -> str:
-    """The address without secrets: query values whose name sounds like one, and a password.
-
-    >>> mask("https://u:p@api.example/x?domain=a.example&token=abc")
-    'https://***@api.example/x?domain=a.example&token=***'
-    """
-    try:
-        parts = urlsplit(url)
-        query = [
-            (name, "***" if _SECRET.search(name) else value)
-            for name, value in parse_qsl(parts.query, keep_blank_values=True)
-        ]
-    except ValueError:
-        return url.partition("?")[0]
-    host = parts.netloc.rpartition("@")
-    netloc = f"***@{host[2]}" if host[0] else parts.netloc
-    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(query, safe="*/:,")))
 
 
 def _mask_record(record: logging.LogRecord) -> bool:
@@ -106,77 +85,39 @@ def user_agent() -> str:
         return "rapport"
 
 
-def _is_private(address: str) -> bool:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    return not ip.is_global or ip.is_multicast
-
-
-class _PublicOnly:
-    """Connections that check where they lead: before, by name, and after, by the peer's address.
-
-    Checking each connection covers redirects; checking the peer covers a name that resolves
-    to a public address when asked first and to a private one when asked again.
-    """
-
-    host: str
-    port: int
-
-    def _new_conn(self) -> socket.socket:
-        try:
-            found = {str(info[4][0]) for info in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)}
-        except (socket.gaierror, UnicodeError):
-            found = set()  # the connection itself says so in a moment
-        if any(map(_is_private, found)):
-            raise _private(self.host)
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
-        if _is_private(sock.getpeername()[0]):
-            sock.close()
-            raise _private(self.host)
-        return sock
-
-
-def _private(host: str) -> SourceError:
-    return SourceError(
-        "The address leads into a private network",
-        host,
-        "If that is meant (a server of your own), add --allow-private.",
-    )
-
-
-class _PublicHTTPConnection(_PublicOnly, HTTPConnection):
-    pass
-
-
-class _PublicHTTPSConnection(_PublicOnly, HTTPSConnection):
-    pass
-
-
-class _PublicHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _PublicHTTPConnection
-
-
-class _PublicHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicHTTPSConnection
-
-
-class _PublicAdapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}
-
-
 class _TryAgainError(Exception):
-    """A failure that may pass: what it was, and how long the server asks to wait."""
+    """A failure that may pass: what it was, how long the server asks to wait, whether an answer had begun."""
 
-    def __init__(self, failure: SourceError, wait: float = 0.0) -> None:
+    def __init__(self, failure: SourceError, wait: float = 0.0, *, begun: bool = False) -> None:
         super().__init__(failure)
-        self.failure, self.wait = failure, wait
+        self.failure, self.wait, self.begun = failure, wait, begun
+
+
+class _Session(requests.Session):
+    """A session whose redirects take no secret to another host, whatever header it is in."""
+
+    def __init__(self, secret: Mapping[str, str]) -> None:
+        super().__init__()
+        self._secret = set(map(str.lower, secret))
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        old, new = response.request.url or "", prepared_request.url or ""
+        if self.should_strip_auth(old, new):
+            for name in list(prepared_request.headers):
+                if name.lower() in self._secret or SECRET.search(name):
+                    del prepared_request.headers[name]
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 class Client:
-    """Reads addresses, one at a time, within `Limits`.
+    """Reads addresses, one at a time, within `Limits`. One thread uses a client; `hosts` is shared by all.
 
-    `sleep` is an argument so that tests need not wait.
+    `headers` go with every request (a token) and are never shown. `say` is told of waits, a line each.
+    `sleep`, `now` (monotonic seconds) and `clock` (seconds since 1970) are arguments so that tests need
+    not wait.
     """
 
     def __init__(
@@ -184,18 +125,24 @@ class Client:
         *,
         allow_private: bool = False,
         limits: Limits = DEFAULT_LIMITS,
+        headers: Headers = None,
+        hosts: Hosts | None = None,
+        say: Callable[[str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Open a session; close it with `with Client() as client`."""
-        self._limits, self._sleep = limits, sleep
-        self._session = requests.Session()
-        self._session.headers["User-Agent"] = user_agent()
+        self._limits, self._hosts, self._say = limits, HOSTS if hosts is None else hosts, say
+        self._sleep, self._now, self._clock = sleep, now, clock
+        self._session = _Session(headers or {})
+        self._session.headers.update({"User-Agent": user_agent(), **(headers or {})})
         self._session.max_redirects = limits.redirects
         if allow_private:
             self._session.trust_env = False  # a proxy cannot see our private network
         else:
             for scheme in ("http://", "https://"):
-                self._session.mount(scheme, _PublicAdapter())
+                self._session.mount(scheme, PublicAdapter())
 
     def __enter__(self) -> Self:
         """Nothing to do on entry."""
@@ -205,84 +152,228 @@ class Client:
         """Close the connections."""
         self._session.close()
 
-    def get(
-        self, url: str, *, params: Mapping[str, str | int] | None = None, headers: Mapping[str, str] | None = None
-    ) -> Response:
+    def get(self, url: str, *, params: Query = None, headers: Headers = None) -> Response:
         """The answer to a GET with status 200 or, for conditional requests, 304.
 
-        Raises `SourceError` for everything else, after the retries that make sense: time-outs, cut
-        connections, cut answers, 429 and 5xx, with growing pauses or the ones the server asks for.
+        Raises `HttpError` for every other status and `UnreachableError` where no complete answer came,
+        after the retries that make sense: time-outs, cut connections, cut answers, 429 and 5xx, with
+        growing pauses or the ones the server asks for. Both are `SourceError`, as is what remains:
+        no address, a private one, too large, too many redirects, a host whose rate limit
+        asks for a longer wait than `Limits.longest_wait`.
         """
-        failure = None
-        for attempt in range(1, self._limits.attempts + 1):
+        return self._patiently(url, lambda: self._get(url, params, headers))
+
+    def get_json(
+        self,
+        url: str,
+        *,
+        params: Query = None,
+        headers: Headers = None,
+        shape: type[dict[Any, Any] | list[Any]] | None = None,
+    ) -> tuple[Any, Response]:
+        """The JSON that a GET answers, and the answer; `(None, answer)` for a 304.
+
+        What is no JSON, is truncated, or is not of `shape` (`dict` or `list`, of the top level), is asked for again
+        like a cut answer. Raises as `get`, and `SourceError` where it stays so.
+        """
+
+        def once() -> tuple[Any, Response]:
+            response = self._get(url, params, headers)
+            return (None if response.status == 304 else _parse(response, shape)), response
+
+        return self._patiently(url, once)
+
+    def post_json(self, url: str, payload: Any, *, headers: Headers = None) -> tuple[Any, Response]:
+        """The JSON that a POST of JSON (a login) answers with status 200 or 201, and the answer.
+
+        Sent again only after 429, 5xx and failures before an answer began; redirects are not followed,
+        so the payload goes nowhere else. Raises as `get_json`; the payload is in no message.
+        """
+
+        def once() -> tuple[Any, Response]:
             try:
-                return self._get(url, params or {}, headers or {})
+                with self._ask("POST", url, None, headers, payload) as (answer, where):
+                    response = _response(answer, self._body(answer, where))
+                return _parse(response, None), response
+            except _TryAgainError as again:
+                failure = again.failure if again.begun else None
+                if failure is None:
+                    raise
+            raise failure
+
+        return self._patiently(url, once)
+
+    def stream(
+        self,
+        url: str,
+        *,
+        to: BinaryIO,
+        params: Query = None,
+        headers: Headers = None,
+        size: int = 8 * 1024**3,
+        total: float = 3600.0,
+    ) -> Response:
+        """Write the body of a GET to the file `to`, from where it stands, and return the answer without its body.
+
+        At most `size` bytes within `total` seconds. `to` must be seekable: a retry starts over, and
+        nothing is left in it after an error. Raises as `get`.
+        """
+        start = to.tell()
+
+        def once() -> Response:
+            to.seek(start)
+            to.truncate()
+            with self._ask("GET", url, params, headers) as (answer, where):
+                to.writelines(self._parts(answer, where, size=size, total=total))
+                return _response(answer, b"")
+
+        try:
+            return self._patiently(url, once)
+        except SourceError:
+            to.seek(start)
+            to.truncate()
+            raise
+
+    def _patiently(self, url: str, once: Callable[[], Answer]) -> Answer:
+        failure: SourceError | None = None
+        for attempt in range(1, self._limits.attempts + 1):
+            self._spare(url)
+            try:
+                with self._hosts.slot(host_of(url)):
+                    return once()
             except _TryAgainError as again:
                 failure, wait = again.failure, max(again.wait, self._limits.backoff * 2 ** (attempt - 1))
+            except SourceError as error:
+                error.__context__ = None
+                failure = error
+                break
             if wait > self._limits.longest_wait:
                 break
             if attempt < self._limits.attempts:
-                self._sleep(wait)
+                self._wait(wait, host_of(url), failure.what)
         # Raised here and not inside `except`: the original errors spell out addresses with their secrets.
         assert failure is not None  # noqa: S101  the loop runs at least once
         raise failure
 
-    def _get(self, url: str, params: Mapping[str, str | int], headers: Mapping[str, str]) -> Response:
-        where, failure = mask(url), None
+    def _spare(self, url: str) -> None:
+        """Wait until the rate limit of the host allows another request."""
+        host = host_of(url)
+        wait = self._hosts.wait(host, now=self._now())
+        if wait > self._limits.longest_wait:
+            raise SourceError(f"The server's rate limit is used up for another {wait:.0f} s", mask(url), _LATER)
+        if wait > 0:
+            self._wait(wait, host, "its rate limit")
+
+    def _wait(self, seconds: float, host: str, why: str) -> None:
+        until = self._now() + seconds
+        if self._say and seconds >= 1:
+            self._say(f"waiting {seconds:.0f} s for {host}: {why[0].lower()}{why[1:]}")
+        self._sleep(seconds)
+        self._hosts.waited(host, until=until)
+
+    def _get(self, url: str, params: Query, headers: Headers) -> Response:
+        with self._ask("GET", url, params, headers) as (answer, where):
+            return _response(answer, self._body(answer, where))
+
+    @contextmanager
+    def _ask(
+        self, method: str, url: str, params: Query, headers: Headers, payload: Any = None
+    ) -> Iterator[tuple[requests.Response, str]]:
+        """A successful answer whose body is still to be read, and where it came from."""
+        where, begun, failure = mask(url), False, None
+        own = {name.lower() for name in (*self._session.headers, *(headers or {}))}
         try:
-            with self._session.get(
+            with self._session.request(
+                method,
                 url,
-                params=params,
-                headers=headers,
+                params=params or {},
+                headers=headers or {},
+                json=payload,
+                # Else requests lets a .netrc replace the token that we were given.
+                auth=_as_it_is if "authorization" in own else None,
+                allow_redirects=method == "GET",
                 stream=True,
                 timeout=(self._limits.connect, self._limits.read),
             ) as answer:
-                where = mask(answer.url)
+                where, begun = mask(answer.url), True
+                self._note(answer)
                 self._check_status(answer, where)
-                body = self._body(answer, where)
-                return Response(url=answer.url, status=answer.status_code, headers=answer.headers, body=body)
+                yield answer, where
+                return
         except (requests.RequestException, HTTPError, ValueError) as error:  # ValueError: a redirect to no address
-            failure = _explain(error, where, self._limits)
+            failure = _explain(error, where, self._limits, begun=begun)
         raise failure
+
+    def _note(self, answer: requests.Response) -> None:
+        quotas = read_quotas(answer.headers, clock=self._clock())
+        self._hosts.note(host_of(answer.url), quotas, now=self._now())
 
     def _check_status(self, answer: requests.Response, where: str) -> None:
         status = answer.status_code
-        if status in (200, 304):
+        if status in (200, 201, 304):
             return
+        wait = 0.0
         if status == 429 or status >= 500:
-            wait = _retry_after(answer)
+            wait = retry_after(answer.headers, clock=self._clock())
             asks = f" and asks to wait {wait:.0f} s" if wait else ""
-            raise _TryAgainError(SourceError(f"The server answers {status}{asks}", where, _LATER), wait)
-        if status in (401, 403):
-            raise SourceError(f"The server refuses access ({status})", where, "Check the token and the address.")
-        if status in (404, 410):
-            raise SourceError(f"There is nothing at this address ({status})", where, _CHECK_ADDRESS)
-        raise SourceError(f"The server answers {status}", where, _CHECK_ADDRESS)
+            what, todo = f"The server answers {status}{asks}", _LATER
+        elif status in (401, 403):
+            what, todo = f"The server refuses access ({status})", "Check the token and the address."
+        elif status in (404, 410):
+            what, todo = f"There is nothing at this address ({status})", _CHECK_ADDRESS
+        else:
+            what, todo = f"The server answers {status}", _CHECK_ADDRESS
+        error = HttpError(what, where, todo, status=status, headers=answer.headers, body=self._error_body(answer))
+        if status == 429 or status >= 500:
+            if 0 < wait <= self._limits.longest_wait:
+                self._hosts.spare(host_of(answer.url), until=self._now() + wait)
+            raise _TryAgainError(error, wait)
+        raise error
+
+    def _error_body(self, answer: requests.Response) -> bytes:
+        """The beginning of what an error says; nothing where that breaks off, for the status says enough."""
+        try:
+            return next(answer.iter_content(_ERROR_BODY), b"")
+        except (requests.RequestException, HTTPError):
+            return b""
 
     def _body(self, answer: requests.Response, where: str) -> bytes:
-        started, parts, size = time.monotonic(), [], 0
+        return b"".join(self._parts(answer, where, size=self._limits.size, total=self._limits.total))
+
+    def _parts(self, answer: requests.Response, where: str, *, size: int, total: float) -> Iterator[bytes]:
+        started, read = self._now(), 0
         for part in answer.iter_content(64 * 1024):
-            parts.append(part)
-            size += len(part)
-            if size > self._limits.size:
-                limit = self._limits.size // (1024 * 1024)
-                raise SourceError(f"The answer is larger than {limit} MiB", where, _CHECK_ADDRESS)
-            if time.monotonic() - started > self._limits.total:
-                raise _TryAgainError(
-                    SourceError(f"The answer takes longer than {self._limits.total:.0f} s", where, _LATER)
-                )
-        return b"".join(parts)
+            read += len(part)
+            if read > size:
+                raise SourceError(f"The answer is larger than {size // (1024 * 1024)} MiB", where, _CHECK_ADDRESS)
+            if self._now() - started > total:
+                late = UnreachableError(f"The answer takes longer than {total:.0f} s", where, _LATER)
+                raise _TryAgainError(late, begun=True)
+            yield part
 
 
-def _retry_after(answer: requests.Response) -> float:
-    header = answer.headers.get("Retry-After")
+def _response(answer: requests.Response, body: bytes) -> Response:
+    return Response(url=answer.url, status=answer.status_code, headers=answer.headers, body=body)
+
+
+def _parse(response: Response, shape: type | None) -> Any:
+    """The body as JSON. Half of a surrogate pair, which no UTF-8 can hold, becomes a question mark."""
+    where, failure = mask(response.url), None
     try:
-        return Retry(retry_after_max=10**9).parse_retry_after(header) if header else 0.0
-    except InvalidHeader:
-        return 0.0
+        said = json.loads(response.body)
+        if _SURROGATE.search(response.body):
+            said = json.loads(json.dumps(said, ensure_ascii=False).encode("utf-8", "replace"))
+        if shape is not None and not isinstance(said, shape):
+            kind = "list" if shape is list else "object"
+            failure = SourceError(f"The answer is JSON, but no {kind}", where, _CHECK_API)
+    except (ValueError, RecursionError):
+        failure = SourceError("The answer is no JSON", where, _CHECK_API)
+    if failure is not None:
+        raise _TryAgainError(failure, begun=True)
+    return said
 
 
-def _explain(error: Exception, where: str, limits: Limits) -> SourceError | _TryAgainError:
+def _explain(error: Exception, where: str, limits: Limits, *, begun: bool) -> SourceError | _TryAgainError:
     """What a failure of the library means to a user. Its own text is not used: it may hold a token."""
     match error:
         case requests.exceptions.TooManyRedirects():
@@ -305,4 +396,4 @@ def _explain(error: Exception, where: str, limits: Limits) -> SourceError | _Try
             what = "The server cannot be reached"
         case _:
             return SourceError("This is no address that can be read", where, "Give one that starts with https://.")
-    return _TryAgainError(SourceError(what, where, _LATER))
+    return _TryAgainError(UnreachableError(what, where, _LATER), begun=begun)

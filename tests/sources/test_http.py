@@ -109,7 +109,7 @@ def test_name_that_turns_private_after_the_check_is_refused(monkeypatch, web, qu
         monkeypatch.delenv(name, raising=False)
     port = int(web.address.rpartition(":")[2])
     answers = [("203.0.113.9", port), ("127.0.0.1", port)]  # the first is documentation space: made public below
-    monkeypatch.setattr("sources.http._is_private", lambda address: address.startswith("127."))
+    monkeypatch.setattr("sources.private_network._is_private", lambda address: address.startswith("127."))
     monkeypatch.setattr(
         "socket.getaddrinfo", lambda *a, **k: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", answers.pop(0))]
     )
