@@ -20,13 +20,33 @@ for name in ("DLT_TELEMETRY", "RUNTIME__DLTHUB_TELEMETRY", "GX_ANALYTICS_ENABLED
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first; those that need the real data are skipped, with the reason, where it is not there."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--servers`: also the tests against real servers on loopback, which are started and seeded anew."""
+    parser.addoption(
+        "--servers",
+        nargs="?",
+        const="fresh",
+        choices=("fresh", "running"),
+        help="also test against real servers on loopback: started and seeded anew, or (=running) as they run",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Fast tests first; what needs real data or servers is skipped, with the reason, where it is not there."""
+    scripts = Path(os.environ.get("RAPPORT_SERVER_SCRIPTS") or SHARED / "servers")
+    reason = None
+    if not config.getoption("--servers"):
+        reason = "real servers on loopback are tested with `rapport test --servers`"
+    elif not scripts.is_dir():
+        reason = "the real servers (../shared/servers) are not beside this checkout"
+    for item in items:
+        if reason and item.get_closest_marker("servers"):
+            item.add_marker(pytest.mark.skip(reason=reason))
     missing = pytest.mark.skip(reason="the real data sets (../shared/data) are not beside this checkout")
     for item in items:
         if item.get_closest_marker("shared") and not (SHARED / "data").is_dir():
             item.add_marker(missing)
-    items.sort(key=lambda item: ("slow" in item.keywords, "shared" in item.keywords))
+    items.sort(key=lambda item: ("servers" in item.keywords, "slow" in item.keywords, "shared" in item.keywords))
 
 
 @pytest.fixture
