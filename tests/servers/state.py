@@ -34,8 +34,12 @@ def start(*script: str) -> None:
         command = [str(SCRIPTS / script[0]), *script[1:]]
         if script[0].endswith(".py"):
             command.insert(0, sys.executable)
-        subprocess.run(  # noqa: S603 - our own scripts
-            command, check=True, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "RAPPORT_SERVERS": str(STATE)}
+        subprocess.run(
+            command,
+            check=True,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "RAPPORT_SERVERS": str(STATE)},  # noqa: TID251
         )
 
 
