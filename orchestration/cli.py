@@ -32,12 +32,22 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=1, help="another community (default 1)")
     demo.add_argument("--as-of", type=_date, help="last day of the simulation (default: yesterday, UTC)")
 
-    add = verbs.add_parser("add", help="add a feed, a site or a webmention receiver to rapport.toml")
+    add = verbs.add_parser("add", help="add a profile, site or feed to rapport.toml")
     add.add_argument(
-        "url", nargs="+", help="address of a feed, of a page that links to one, or of a site that receives webmentions"
+        "url",
+        nargs="+",
+        help="a profile (@user@host, handle.bsky.social, its address), a blog's home page, a feed; or, with "
+        "--source webmention, a site that receives webmentions",
     )
-    add.add_argument("--account", help="the account it belongs to (default: the address's host)")
-    add.add_argument("--source", help="the connector, where the address does not tell (feed, webmention)")
+    add.add_argument("--account", help="the account it belongs to (default: the handle, or the address's host)")
+    add.add_argument("--source", help="the connector, where the address does not tell (webmention, youtube, x, ...)")
+    add.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a further setting of the source, such as pds=ADDRESS",
+    )
     add.add_argument("--endpoint", help="read from this server instead (a mirror, a test server)")
     add.add_argument("--allow-private", action="store_true", help="allow addresses of this machine and its network")
 

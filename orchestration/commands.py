@@ -5,10 +5,12 @@ where and what to do; no traceback.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 from orchestration import settings as settings_module
@@ -91,26 +93,44 @@ def _add(options: argparse.Namespace, _today: date) -> int:
         raise Mistake("--account names no account: give a name, or leave it out to use the address's host.")
     settings = _open_home()
     failed = 0
+    extra = _settings_of(options.set)
     for url in options.url:
-        account = options.account or config_file.account_name(url)
-        token = settings_module.token(options.source, account) if options.source else None
+        named = options.account or config_file.account_name(url)
         try:
             found = recognise(
-                url, source=options.source, endpoint=options.endpoint, allow_private=options.allow_private, token=token
+                url,
+                source=options.source,
+                endpoint=options.endpoint,
+                allow_private=options.allow_private,
+                token=partial(_token, named),
+                options=extra,
             )
         except SourceError as mistake:
             _say(f"rapport add: {mistake}")
             failed += 1
             continue
+        account = options.account or found.account or named
         changed = config_file.add_source(
             settings.config_path, account=account, source=found.source, url=found.url,
-            endpoint=options.endpoint, allow_private=options.allow_private,
+            endpoint=options.endpoint, allow_private=options.allow_private, options=extra,
         )  # fmt: skip
         print(f"{'Added' if changed else 'Already there'}: {account} <- {found.summary}")
         settings_module.load(settings.home)
     if failed < len(options.url):
         print(f"Written to {settings.config_path}. Next: ./rapport run")
     return MISTAKE if failed else OK
+
+
+def _token(account: str, source: str) -> str | None:
+    return settings_module.token(source, account)
+
+
+def _settings_of(given: list[str]) -> dict[str, str]:
+    """`KEY=VALUE` pairs of the command line."""
+    for pair in given:
+        if not re.fullmatch(r"[a-z_]+=.+", pair):
+            raise Mistake(f"--set {pair}: write it as KEY=VALUE, for example pds=https://pds.example.")
+    return dict(pair.split("=", 1) for pair in given)
 
 
 def _import(options: argparse.Namespace, _today: date) -> int:

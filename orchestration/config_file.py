@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -35,7 +36,14 @@ store_text = false
 
 
 def add_source(
-    path: Path, *, account: str, source: str, url: str, endpoint: str | None = None, allow_private: bool = False
+    path: Path,
+    *,
+    account: str,
+    source: str,
+    url: str,
+    endpoint: str | None = None,
+    allow_private: bool = False,
+    options: Mapping[str, str] | None = None,
 ) -> bool:
     """Write a source of an account into the file, and return whether anything changed.
 
@@ -50,7 +58,7 @@ def add_source(
         entry = _account(account)
         accounts.append(entry)
     sources = _tables(entry, "source", path)
-    wanted: dict[str, Any] = {"source": source, "url": url}
+    wanted: dict[str, Any] = {"source": source, "url": url, **(options or {})}
     if endpoint:
         wanted["endpoint"] = endpoint
     if allow_private:
@@ -71,11 +79,16 @@ def add_source(
 
 
 def account_name(url: str) -> str:
-    """A name for an account, from its address: the host without `www.`.
+    """A name for an account, from its address: the handle, or the host without `www.`.
+
+    >>> account_name("@ann@social.example")
+    'ann@social.example'
 
     >>> account_name("https://www.example.org/blog/")
     'example.org'
     """
+    if url.startswith("@"):
+        return url[1:]
     try:
         host = urlsplit(url if "//" in url else f"//{url}").hostname or url
     except ValueError:

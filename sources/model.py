@@ -49,12 +49,13 @@ class AccountSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Recognised:
-    """What `rapport add` writes and says: connector, its address, a name, a sentence."""
+    """What `rapport add` writes and says: connector, its address, a name, a sentence, a name for the account."""
 
     source: str
     url: str
     title: str | None
     summary: str
+    account: str | None = None
 
 
 class SourceError(Exception):

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SCRIPTS = Path(os.environ.get("RAPPORT_SERVER_SCRIPTS") or Path(__file__).resolve().parents[3] / "shared" / "servers")
-STATE = Path(os.environ.get("RAPPORT_SERVERS") or "/var/tmp/rapport-servers")
+SCRIPTS = Path(os.environ.get("RAPPORT_SERVER_SCRIPTS") or Path(__file__).resolve().parents[3] / "shared" / "servers")  # noqa: TID251
+STATE = Path(os.environ.get("RAPPORT_SERVERS") or "/var/tmp/rapport-servers")  # noqa: TID251
 
 APPVIEW, PDS, PLC = "http://127.0.0.1:2584", "http://127.0.0.1:2583", "http://127.0.0.1:2582"
 WORDPRESS = "http://127.0.0.1:8803"

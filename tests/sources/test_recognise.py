@@ -25,7 +25,7 @@ def test_feed_behind_a_page(web, quick, answer):
 def test_webmentions_when_asked_for(web, quick):
     web.routes["/api/mentions.jf2"] = json.dumps({"children": [{"wm-id": 1}]})
     found = recognise(
-        "https://blog.example/", source="webmention", endpoint=web.address, allow_private=True, token="t", limits=quick
+        "https://blog.example/", source="webmention", endpoint=web.address, allow_private=True, token=lambda _: "t", limits=quick
     )
     assert (found.url, found.title) == ("https://blog.example/", "blog.example")
     assert found.summary == "webmentions of blog.example, 1 webmention"
@@ -54,7 +54,7 @@ def test_page_whose_feed_is_a_page(web, quick):
 
 
 def test_unknown_source(quick):
-    with pytest.raises(SourceError, match=r"no source 'feeed' to add.*Choose one of: feed, webmention"):
+    with pytest.raises(SourceError, match=r"no source 'feeed' to add.*Choose one of: bluesky, feed, ghost"):
         recognise("https://blog.example", source="feeed", limits=quick)
 
 
