@@ -19,6 +19,7 @@ from orchestration.settings import Settings
 from orchestration.sole_use import sole_use
 from orchestration.warehouse import Warehouse
 from quality.catalog.staging import staged
+from sources.registry import REGISTRY
 
 LAYERS = ("raw", "staging", "core", "folds", "marts", "published")
 EXIT_OK, EXIT_MISTAKE, EXIT_SOURCE_FAILED, EXIT_NOT_PUBLISHED = 0, 1, 3, 4
@@ -147,15 +148,15 @@ def run(as_of: date, *, collects: bool = True) -> Night:
     with sole_use(home):
         # Asked once and at the start: a warehouse that does not open would fail every step.
         warehouse = Warehouse(settings_module.Settings(home=home).warehouse_path)
-        warehouse.connect()
+        used = sources_in_use(warehouse, settings_module.load(home))
         warehouse.close()
-        night = _run(as_of, collects=collects)
+        night = _run(as_of, used, collects=collects)
     if night.progress.was_stopped:
         raise KeyboardInterrupt
     return night
 
 
-def _run(as_of: date, *, collects: bool) -> Night:
+def _run(as_of: date, used: set[str], *, collects: bool) -> Night:
     built = definitions.build(settings_module.home())
     repository, job = built.get_repository_def(), built.resolve_job_def(schedules.nightly.name)
     layers = {
@@ -172,16 +173,35 @@ def _run(as_of: date, *, collects: bool) -> Night:
             instance=instance,
             run_id=run_id,
             raise_on_error=False,
-            asset_selection=None if collects else _derived(repository),
+            asset_selection=_selected(repository, used, collects=collects),
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
     is_published = "published" in progress.rows
     return Night(as_of, result.run_id, is_published, progress, time.perf_counter() - started)
 
 
-def _derived(repository: dg.RepositoryDefinition) -> list[dg.AssetKey]:
-    nodes = repository.asset_graph.asset_nodes
-    return [node.key for node in nodes if node.is_materializable and node.group_name != "raw"]
+def _selected(repository: dg.RepositoryDefinition, used: set[str], *, collects: bool) -> list[dg.AssetKey]:
+    """The assets of this night: those of the sources in use, and everything that all sources share."""
+    nodes = [node for node in repository.asset_graph.asset_nodes if node.is_materializable]
+    wanted = [node for node in nodes if collects or node.group_name != "raw"]
+    return [node.key for node in wanted if (_source_of(node.key.path[-1]) or "") in {*used, ""}]
+
+
+def _source_of(name: str) -> str | None:
+    """The source that a raw or staging table belongs to.
+
+    >>> _source_of("stg_feed__posts"), _source_of("mart_value")
+    ('feed', None)
+    """
+    found = re.match(r"(?:raw|stg)_(\w+?)__", name)
+    return found.group(1) if found else None
+
+
+def sources_in_use(warehouse: Warehouse, settings: Settings) -> set[str]:
+    """The sources that an account has, and those that ever brought something; the others have nothing to do."""
+    schemas = warehouse.connect().execute("select schema_name from information_schema.schemata").fetchall()
+    loaded = {name.removeprefix("raw_") for (name,) in schemas if name.startswith("raw_")}
+    return {entry.source for account in settings.accounts for entry in account.sources} | (loaded & set(REGISTRY))
 
 
 def collection_problems(warehouse: Warehouse, settings: Settings) -> list[str]:
