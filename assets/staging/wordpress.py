@@ -4,14 +4,20 @@ import polars as pl
 
 from assets.staging import observations
 from assets.staging.shapes import Frame
+from assets.urls import author_key
 
 NAME = "wordpress"
 RAW = observations.RAW
 
 
 def profiles(profiles: Frame) -> pl.LazyFrame:
-    """`stg_wordpress__profiles`: the profile of each account."""
-    return observations.profiles(NAME, profiles, is_site=True)
+    """`stg_wordpress__profiles`: the profile of each account.
+
+    The host is the account's own only where its site is all of it, and the account is not one of many authors.
+    """
+    return observations.profiles(NAME, profiles, is_site=True).with_columns(
+        host=pl.when(author_key(pl.col("url")) == pl.col("host")).then("host")
+    )
 
 
 def posts(posts: Frame, sightings: Frame) -> pl.LazyFrame:
