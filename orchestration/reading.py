@@ -1,6 +1,9 @@
 """Looking at what was published: `rapport query` and `rapport status`."""
 
 import sys
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -50,7 +53,7 @@ def query(settings: Settings, sql: str, *, how: str) -> None:
             raise LookupError(f"{error}\nTables: {tables}") from error
 
 
-def status(settings: Settings) -> str:
+def status(settings: Settings, *, now: datetime) -> str:
     """What is published, and for each account and stream how far it was collected and what to do."""
     lines = [f"Home       {settings.home}", f"Accounts   {len(settings.accounts)} in {settings.config_path.name}"]
     try:
@@ -68,20 +71,50 @@ def status(settings: Settings) -> str:
     trouble = offered.filter(pl.col("status") != "ok")
     shown = offered if offered.height <= 60 else trouble.head(60)
     if shown.height:
-        lines.append(f"{'account':<28} {'platform':<12} {'stream':<9} {'collected':<24} {'year':>5}  status")
-    lines += [_line(row) for row in shown.iter_rows(named=True)]
+        lines.append(
+            f"{'account':<28} {'platform':<12} {'stream':<9} {'collected':<24} {'year':>5}  {'last good':<22} status"
+        )
+    lines += [_line(row, now) for row in shown.iter_rows(named=True)]
     if offered.height > shown.height:
         lines.append(f"{offered.height:,} streams in all, {trouble.height:,} of them with trouble.")
-    if trouble.height:
-        lines.append(
-            "\n`rapport run` collects what is missing where the source still offers it; `rapport doctor` looks for causes."
-        )
+    lines += _advice(settings, collection, trouble)
     return "\n".join(lines)
 
 
-def _line(row: dict[str, object]) -> str:
+def _advice(settings: Settings, collection: pl.DataFrame, trouble: pl.DataFrame) -> Iterator[str]:
+    """What to do: each distinct trouble once, with whom it concerns."""
+    known = set(collection["account_id"])
+    new = [account.name for account in settings.accounts if account.sources and account.name not in known]
+    if new:
+        yield f"\nNever collected: {', '.join(new)}. `rapport run` collects them."
+    if trouble.is_empty():
+        return
+    yield "\nWhat to do:"
+    causes = trouble.group_by("reason").agg(pl.col("account_id").unique().sort()).sort("reason")
+    for reason, accounts in causes.head(20).iter_rows():
+        who = ", ".join(accounts[:5]) + (f" and {len(accounts) - 5} more" if len(accounts) > 5 else "")
+        yield f"  {who}: {reason or 'not collected'}"
+    yield "`rapport run` collects what is missing where the source still offers it; `rapport doctor` looks at this machine."
+
+
+def _line(row: dict[str, Any], now: datetime) -> str:
     share = row["coverage_share"]
     span = f"{row['covered_from'] or '-'} - {row['covered_to'] or '-'}"
-    year = f"{float(str(share)):.0%}" if share is not None else "-"
-    reason = f": {row['reason']}" if row["status"] != "ok" and row["reason"] else ""
-    return f"{row['account_id']!s:<28} {row['platform']!s:<12} {row['stream']!s:<9} {span:<24} {year:>5}  {row['status']}{reason}"
+    year = f"{share:.0%}" if share is not None else "-"
+    return (
+        f"{row['account_id']!s:<28} {row['platform']!s:<12} {row['stream']!s:<9} {span:<24} {year:>5}  "
+        f"{_lag(row['last_ok_at'], now):<22} {row['status']}"
+    )
+
+
+def _lag(last: datetime | None, now: datetime) -> str:
+    """How long ago the last good reading was.
+
+    >>> from datetime import UTC
+    >>> _lag(datetime(2026, 5, 1, 3, tzinfo=UTC), datetime(2026, 5, 1, 9, tzinfo=UTC))
+    '2026-05-01 (6 h ago)'
+    """
+    if last is None:
+        return "never"
+    hours = (now - last).total_seconds() / 3600
+    return f"{last:%Y-%m-%d} ({f'{hours:.0f} h' if hours < 48 else f'{hours / 24:.0f} days'} ago)"

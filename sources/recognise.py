@@ -39,8 +39,9 @@ def recognise(
     """
     if source is not None and (source not in REGISTRY or not REGISTRY[source].is_nightly):
         raise SourceError(f"There is no source {source!r} to add", url, f"Choose one of: {', '.join(nightly())}.")
-    if endpoint is not None and not host_of(endpoint):
-        raise SourceError("This is no address", repr(endpoint), "Give one such as https://server.example.")
+    for address in (url if "://" in url else None, endpoint):
+        if address is not None and not host_of(address):
+            raise SourceError("This is no address", repr(address), "Give one such as https://blog.example/feed.")
 
     def ask(name: str) -> Recognised | None:
         secret = token(name)

@@ -173,7 +173,7 @@ def test_ctrl_c_is_no_failed_check(
     from orchestration import night  # noqa: PLC0415 - seconds
 
     progress = night.Progress({}, was_stopped=True)
-    monkeypatch.setattr(night, "_run", lambda as_of, collects: night.Night(as_of, "run", False, progress, 1.0))
+    monkeypatch.setattr(night, "_run", lambda as_of, _used, collects: night.Night(as_of, "run", False, progress, 1.0))
     home.mkdir()
     (home / "rapport.toml").write_text("[[account]]\nname = 'a'\n")
     assert cli.main(["run"]) == 130
