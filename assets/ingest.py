@@ -19,6 +19,7 @@ from dagster_dlt import DagsterDltResource, DagsterDltTranslator, dlt_assets
 from dagster_dlt.translator import DltResourceTranslatorData
 
 from assets.table import OWNERS, code_reference
+from sources.budget import SPENDING
 from sources.collection import Collection
 from sources.model import AccountSource, RawTable
 from sources.registry import REGISTRY, Connector
@@ -170,7 +171,7 @@ def _slices(
 class RawHistory:
     """The raw rows of an account so far, for `sources.collection`; opens the warehouse for a moment only."""
 
-    TABLES = ("lists", "sightings", "counters", "posts")
+    TABLES = ("lists", "sightings", "counters", "posts", SPENDING.name)
 
     def __init__(self, warehouse_path: str, source: str) -> None:
         """Read the tables `raw_<source>` of that file."""
@@ -191,8 +192,8 @@ class RawHistory:
             }
             return {
                 name: connection.execute(
-                    f'select * from "{schema}"."{name}" where account_id = ?',
-                    [account_id],
+                    f'select * from "{schema}"."{name}" where account_id = ? or ?',
+                    [account_id, name == SPENDING.name],  # a budget is shared by all accounts
                 ).to_arrow_table()
                 for name in self.TABLES
                 if name in there

@@ -36,13 +36,15 @@ class Collection:
 
     `history(account_id)` gives the raw rows so far. `slice_seconds` is how long to read before what was
     read is loaded; then `has_more` is true, and a further `source` with the same object goes on.
-    `budgets` is what each connector may spend in a night (its own unit).
+    `budgets` is what each connector may spend in a day (its own unit); `shared` is what the accounts of a
+    connector have in common, such as what is left of it.
     """
 
     history: History = no_history
     limits: Limits = DEFAULT_LIMITS
     say: Callable[[str], None] = lambda _: None
     budgets: dict[str, float] = field(default_factory=dict)
+    shared: dict[str, object] = field(default_factory=dict)
     slice_seconds: float = float("inf")
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from dlt.extract.source import DltSource
 
 from sources import activity, archive, bluesky, feed, ghost, mastodon, webmention, wordpress, x, youtube
-from sources.model import STREAMS, RawTable
+from sources.memory import Memory
+from sources.model import STREAMS, AccountSource, RawTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +18,8 @@ class Connector:
     `source(accounts, *, read_at, store_text)` makes its dlt source, also for no accounts at all; a
     connector that is not nightly is filled by `rapport import`, and its `source` takes files. One that
     `remembers` also takes a `collection`, from which it knows what earlier nights found. `options` are
-    further keys that a source of rapport.toml may have; `unit` is what its budget counts, where it has one.
+    further keys that a source of rapport.toml may have; `unit` is what its budget counts, where it has one; `budget` is what
+    it may spend in a day unless rapport.toml says otherwise, `estimate` what a night would cost at most.
     """
 
     name: str
@@ -28,6 +31,8 @@ class Connector:
     remembers: bool = False
     options: tuple[str, ...] = ()
     unit: str | None = None
+    budget: int | None = None
+    estimate: Callable[[AccountSource, Memory, datetime], float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse streams that the ledger does not know."""
@@ -89,6 +94,9 @@ _CONNECTORS = (
         tables=youtube.TABLES,
         source=youtube.source,
         remembers=True,
+        unit=youtube.UNIT,
+        budget=youtube.BUDGET,
+        estimate=youtube.estimate,
     ),
     Connector(
         name=x.NAME,

@@ -54,7 +54,8 @@ class Store:
         """As `assets.ingest.RawHistory`."""
         return {
             name: pa.Table.from_pylist(
-                [r for r in rows.values() if r["account_id"] == account_id], schema=self.tables[name].schema
+                [r for r in rows.values() if r["account_id"] == account_id or name == "spending"],
+                schema=self.tables[name].schema
             )
             for name, rows in self.rows.items()
         }
