@@ -46,6 +46,7 @@ class Progress:
         """Take one event."""
         event = entry.dagster_event
         if event is None:
+            self._show(f"{self._step}: {entry.user_message}")
             return
         match event.event_type:
             case dg.DagsterEventType.STEP_START:

@@ -27,6 +27,9 @@ from sources.visit import PausedError, Visit
 WORKERS = 8
 """Accounts read at once; how many requests go to one host at once is the client's business."""
 
+SAY_EVERY = 10.0
+"""Seconds between two lines of progress."""
+
 Reader = Callable[[Visit, "Collection"], Iterator[Batch]]
 
 
@@ -118,7 +121,14 @@ def batches(
         collection.finished.add((name, account.account_id, account.url))
         outcomes.setdefault(account.account_id, []).append((visit, visit.outcomes()))
 
-    yield from _side_by_side([partial(visit, account) for account in waiting], workers)
+    told, rows = collection.clock(), 0
+    for batch in _side_by_side([partial(visit, account) for account in waiting], workers):
+        rows += len(batch.rows)
+        if collection.clock() - told > SAY_EVERY:
+            told = collection.clock()
+            done = sum(key[0] == name for key in collection.finished)
+            collection.say(f"{name}: {done} of {len(accounts)} accounts, {rows:,} rows")
+        yield batch
     for account_id, visits in sorted(outcomes.items()):
         yield Batch(READINGS, _readings(name, platform, account_id, visits, read_at))
 
