@@ -9,7 +9,7 @@ account: docs/sources/wordpress.md. How the API is found and paged: `sources.wor
 import html
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -24,7 +24,7 @@ from sources.model import AccountSource, Recognised, Row, SourceError
 from sources.observations import INTERACTIONS, LISTS, POSTS, SIGHTINGS, TABLES
 from sources.timestamps import EARLIEST, parse_time
 from sources.visit import Pages, Visit
-from sources.wordpress_api import Site, host_and_path, is_linked, open_site
+from sources.wordpress_api import Site, host_and_path, looks_like_wordpress, open_site
 
 NAME = PLATFORM = "wordpress"
 STREAMS = ("posts", "inbound", "outbound")
@@ -77,11 +77,12 @@ def claims(url: str) -> bool:
 
 
 def recognise(account: AccountSource, client: Client) -> Recognised | None:
-    """What `rapport add` says of the site: None where the page at the address links to no WordPress API.
+    """What `rapport add` says of the site: None where the page at the address shows no sign of WordPress.
 
     Raises `SourceError` where the address does not answer, or its API does not.
     """
-    if not claims(account.url) and not is_linked(client, account):
+    account = account if "://" in account.url else replace(account, url=f"https://{account.url}")
+    if not claims(account.url) and not looks_like_wordpress(client, account):
         return None
     site = open_site(client, account)
     mine: dict[str, str | int] = {"author": site.author} if site.author is not None else {}

@@ -71,9 +71,9 @@ class Site:
         where an item is damaged, and where nothing is shown of what is counted.
         """
         seen: set[int] = set()
-        total: int | None = None
+        first = total = None
         for is_again in (False, True):
-            first, number, empty = total, 1, 0
+            number, empty = 1, 0
             while True:
                 items, total = self._page(path, {**params, "page": number}, types, login=login)
                 first = total if number == 1 else first
@@ -141,9 +141,13 @@ class Site:
         return mask(f"{self.root}wp/v2/{path}")
 
 
-def is_linked(client: Client, account: AccountSource) -> bool:
-    """Whether the page at the address says where its WordPress API is. Raises `SourceError` where none answers."""
-    return _root_of(client.get(_relocated(account.url, account))) is not None
+def looks_like_wordpress(client: Client, account: AccountSource) -> bool:
+    """Whether the page at the address links to a WordPress API, or at least to files of WordPress.
+
+    Raises `SourceError` where no page answers.
+    """
+    page = client.get(_relocated(account.url, account))
+    return _root_of(page) is not None or any(sign in page.body for sign in (b"/wp-content/", b"/wp-includes/"))
 
 
 def open_site(client: Client, account: AccountSource) -> Site:
