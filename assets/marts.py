@@ -2,7 +2,19 @@
 
 import polars as pl
 
-from assets.metrics import cadence, coverage, growth, relationship, retention, spike, summary, value
+from assets.metrics import (
+    availability,
+    cadence,
+    coverage,
+    followers,
+    growth,
+    listening,
+    relationship,
+    retention,
+    spike,
+    summary,
+    value,
+)
 from assets.table import table_asset
 
 
@@ -16,6 +28,24 @@ def mart_cadence(dim_post, dim_account, fct_collection_span, as_of) -> pl.LazyFr
 def mart_cadence_week(dim_post, fct_collection_span, as_of) -> pl.LazyFrame:
     """Posts by week."""
     return cadence.cadence_week(dim_post, fct_collection_span, as_of=as_of)
+
+
+@table_asset
+def mart_listening(fold_response, dim_identity, dim_post, dim_account, fct_collection_span, as_of) -> pl.LazyFrame:
+    """Do we answer people, and how soon?"""
+    return availability.listening(fold_response, dim_identity, dim_post, dim_account, fct_collection_span, as_of=as_of)
+
+
+@table_asset
+def mart_waiting(fold_response, dim_identity, fct_collection_span, as_of) -> pl.LazyFrame:
+    """Who awaits an answer?"""
+    return listening.waiting(fold_response, dim_identity, fct_collection_span, as_of=as_of)
+
+
+@table_asset
+def mart_followers(fold_relationship_day, dim_identity, fct_counter, fct_collection_span, as_of) -> pl.LazyFrame:
+    """How many follow, who began and who left?"""
+    return followers.followers(fold_relationship_day, dim_identity, fct_counter, fct_collection_span, as_of=as_of)
 
 
 @table_asset
@@ -90,18 +120,21 @@ def mart_collection(fct_collection_span, as_of) -> pl.LazyFrame:
 
 @table_asset
 def mart_summary(
-    dim_account, dim_post, fct_counter, fct_collection_span, mart_cadence, mart_value, mart_post_value, mart_growth_month,
-    mart_retention_cohort, as_of,
+    dim_account, dim_identity, dim_post, fct_counter, fct_collection_span, fold_response, mart_cadence, mart_listening,
+    mart_value, mart_post_value, mart_growth_month, mart_retention_cohort, as_of,
 ) -> pl.LazyFrame:  # fmt: skip
     """The three questions in numbers, now and a quarter ago."""
     then = as_of - summary.QUARTER
     before = (
         cadence.cadence(dim_post, dim_account, fct_collection_span, as_of=then),
+        availability.listening(fold_response, dim_identity, dim_post, dim_account, fct_collection_span, as_of=then),
         value.value(summary.as_known(mart_post_value, as_of=then), fct_counter, as_of=then),
     )
     return summary.summary(
         dim_account,
-        summary.measures(mart_cadence, mart_value, mart_growth_month, mart_retention_cohort, as_of=as_of),
+        summary.measures(
+            mart_cadence, mart_listening, mart_value, mart_growth_month, mart_retention_cohort, as_of=as_of
+        ),
         summary.measures(*before, mart_growth_month, mart_retention_cohort, as_of=then),
         as_of=as_of,
     )
@@ -110,6 +143,9 @@ def mart_summary(
 ASSETS = [
     mart_cadence,
     mart_cadence_week,
+    mart_listening,
+    mart_waiting,
+    mart_followers,
     mart_post_value,
     mart_value,
     mart_dilution,

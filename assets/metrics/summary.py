@@ -39,6 +39,30 @@ CADENCE = (
     Measure("streak_weeks", "consistency", note="steadiness_note"),
     Measure("open_silence_days", "consistency", note="steadiness_note"),
 )
+LISTENING = (
+    Measure(
+        "response_rate_24h",
+        "consistency",
+        "response_rate_24h_low",
+        "response_rate_24h_high",
+        "response_rate_24h_n",
+        "response_rate_24h_note",
+    ),
+    Measure(
+        "response_time_median_seconds",
+        "consistency",
+        "response_time_median_seconds_low",
+        "response_time_median_seconds_high",
+        "opportunities",
+        "response_time_median_seconds_note",
+    ),
+    Measure(
+        "availability_days_share",
+        "consistency",
+        n="availability_days_share_n",
+        note="availability_days_share_note",
+    ),
+)
 VALUE = (
     Measure("value_per_post", "value", "value_per_post_low", "value_per_post_high", "posts", "value_per_post_note"),
     Measure("people_per_post", "value", "people_per_post_low", "people_per_post_high", "posts", "value_per_post_note"),
@@ -66,13 +90,15 @@ GROWTH = (
 RETAINED = Measure(
     "retained_rate", "relationships", "retained_rate_low", "retained_rate_high", "people", "retained_rate_note"
 )
-MEASURES = (*CADENCE, *VALUE, *GROWTH, RETAINED)
+MEASURES = (*CADENCE, *LISTENING, *VALUE, *GROWTH, RETAINED)
 _ABSENT = {
     "consistency": "posts not offered",
     "value": "no posts",
     "relationships": "inbound not offered, or known for too short a time",
 }
 """Why a measure of the question is null where the mart has no row of the account."""
+_NOT_LISTENING = "neither inbound nor outbound offered"
+"""The same of the measures of listening, which need other streams than the rest of their question."""
 
 
 def summary(dim_account: pl.LazyFrame, now: pl.LazyFrame, before: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
@@ -81,8 +107,11 @@ def summary(dim_account: pl.LazyFrame, now: pl.LazyFrame, before: pl.LazyFrame, 
     A measure that an account has no row for is there with a null value and a note.
     """
     every = pl.LazyFrame(
-        {"metric": [m.name for m in MEASURES], "question": [m.question for m in MEASURES]},
-        schema={"metric": pl.String, "question": pl.String},
+        {
+            "metric": [m.name for m in MEASURES],
+            "question": [m.question for m in MEASURES],
+            "absent": [_NOT_LISTENING if m in LISTENING else _ABSENT[m.question] for m in MEASURES],
+        }
     )
     key = ["account_id", "metric"]
     return (
@@ -93,15 +122,14 @@ def summary(dim_account: pl.LazyFrame, now: pl.LazyFrame, before: pl.LazyFrame, 
         .select(
             pl.lit(as_of).alias("as_of"),
             *("account_id", "metric", "question", "value", "low", "high", "n", "previous"),
-            note=pl.when(pl.col("value").is_null())
-            .then(pl.coalesce("note", pl.col("question").replace_strict(_ABSENT, return_dtype=pl.String)))
-            .otherwise("note"),
+            note=pl.when(pl.col("value").is_null()).then(pl.coalesce("note", "absent")).otherwise("note"),
         )
     )
 
 
 def measures(
     mart_cadence: pl.LazyFrame,
+    mart_listening: pl.LazyFrame,
     mart_value: pl.LazyFrame,
     mart_growth_month: pl.LazyFrame,
     mart_retention_cohort: pl.LazyFrame,
@@ -110,7 +138,7 @@ def measures(
 ) -> pl.LazyFrame:
     """`account_id, metric, value, low, high, n, note` of all platforms together.
 
-    The first two marts are of this `as_of`. Of the growth mart the last month that was complete
+    The first three marts are of this `as_of`. Of the growth mart the last month that was complete
     on it is taken, of the cohorts the cells that were fully observed on it: `retained_rate` pools
     the last 12 cohorts that have a third month.
     """
@@ -124,6 +152,7 @@ def measures(
     )
     parts = [
         *(_long(mart_cadence, measure) for measure in CADENCE),
+        *(_long(mart_listening, measure) for measure in LISTENING),
         *(_long(mart_value, measure) for measure in VALUE),
         *(_long(month, measure) for measure in GROWTH),
         _long(retained(mart_retention_cohort, as_of=as_of), RETAINED),

@@ -52,8 +52,8 @@ def test_stickiness_of_a_month_is_known_when_its_last_week_has_ended() -> None:
         ],
         how="diagonal",
     ).lazy()
-    others = (empty(TABLES[name]).lazy() for name in ("mart_cadence", "mart_value", "mart_retention_cohort"))
-    cadence, worth, cohort = others
+    names = ("mart_cadence", "mart_listening", "mart_value", "mart_retention_cohort")
+    cadence, listening, worth, cohort = (empty(TABLES[name]).lazy() for name in names)
     for as_of, active, stickiness in (
         (date(2024, 3, 30), 5, 0.25),  # the last Monday of February is the 26th
         (date(2024, 4, 29), 6, 0.5),
@@ -61,7 +61,7 @@ def test_stickiness_of_a_month_is_known_when_its_last_week_has_ended() -> None:
         (date(2024, 5, 4), 7, None),
         (date(2024, 5, 5), 7, 0.75),
     ):
-        found = summary.measures(cadence, worth, growth, cohort, as_of=as_of).collect()
+        found = summary.measures(cadence, listening, worth, growth, cohort, as_of=as_of).collect()
         values = dict(found.select("metric", "value").iter_rows())
         assert (values["active"], values["stickiness"]) == (active, stickiness), as_of
 
@@ -70,10 +70,14 @@ def test_a_null_number_says_why() -> None:
     key = {"account_id": "a", "platform": "all"}
     rows: dict[str, dict[str, Any] | None] = {
         "mart_cadence": {"steadiness_note": "less than 0.9 of the window was collected"},
+        "mart_listening": {
+            "response_rate_24h_note": "no opportunity is 24 h old", "response_time_median_seconds_note": "> 14 d",
+            "availability_days_share": 0.5, "availability_days_share_n": 2,
+        },
         "mart_value": {"value_per_post_note": "pending"},
         "mart_growth_month": {"month": date(2024, 3, 1), "active": 0, "dormant": 0, "net_retention_n": 0},
         "mart_retention_cohort": None,
-    }
+    }  # fmt: skip
     marts = [
         pl.concat([empty(TABLES[name]), pl.DataFrame([key | row] if row else [])], how="diagonal").lazy()
         for name, row in rows.items()
@@ -87,6 +91,9 @@ def test_a_null_number_says_why() -> None:
     collected = "less than 0.9 of the window was collected"
     assert notes == {
         **dict.fromkeys(("steadiness", "kept_weeks_share", "streak_weeks", "open_silence_days"), collected),
+        "response_rate_24h": "no opportunity is 24 h old",
+        "response_time_median_seconds": "> 14 d",
+        "availability_days_share": None,
         **dict.fromkeys(("value_per_post", "people_per_post"), "pending"),
         "promotional_share_28d": "no post of the last 28 days that could be judged",
         "active": None,
@@ -97,7 +104,7 @@ def test_a_null_number_says_why() -> None:
     }
     absent = set(found.filter(account_id="b").select("question", "note").iter_rows())
     assert absent == {
-        ("consistency", "posts not offered"), ("value", "no posts"),
+        ("consistency", "posts not offered"), ("consistency", "neither inbound nor outbound offered"), ("value", "no posts"),
         ("relationships", "inbound not offered, or known for too short a time"),
     }  # fmt: skip
 
@@ -108,7 +115,10 @@ def test_a_note_of_steadiness_is_no_note_of_what_is_known_beside_it() -> None:
         "open_silence_days": 1.0, "kept_weeks_share": 0.5,
     }  # fmt: skip
     short = pl.concat([empty(TABLES["mart_cadence"]), pl.DataFrame([row])], how="diagonal").lazy()
-    others = [empty(TABLES[name]).lazy() for name in ("mart_value", "mart_growth_month", "mart_retention_cohort")]
+    others = [
+        empty(TABLES[name]).lazy()
+        for name in ("mart_listening", "mart_value", "mart_growth_month", "mart_retention_cohort")
+    ]
     notes = summary.measures(short, *others, as_of=THEN).collect().select("metric", "note")
     assert dict(notes.iter_rows()) == {
         "steadiness": "window under 28 days", "streak_weeks": None, "open_silence_days": None, "kept_weeks_share": None,

@@ -153,6 +153,8 @@ BREAKERS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("fold_relationship_day", "composed_within_active"): [{"inbound": 1, "inbound_composed": 1}],
     ("fold_post_value", "parts_within_whole"): [{"interactions": 1, "replies": 1, "likes": 1}],
     ("mart_cadence_week", "platforms_sum_to_all"): [{"platform": "all", "posts": 2}, {"platform": "feed", "posts": 1}],
+    ("mart_listening", "older_within_all"): [{"opportunities": 2, "response_rate_24h_n": 1, "response_rate_7d_n": 2}],
+    ("mart_waiting", "known_account_and_person"): [{}],
     ("mart_post_value", "parts_sum_within_whole"): [
         {"interactions_7d": 1, "conversation_7d": 1, "amplification_7d": 1, "applause_7d": 0}
     ],
