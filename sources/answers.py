@@ -12,7 +12,7 @@ from requests.utils import parse_header_links
 
 from sources.model import SourceError
 
-SECRET = re.compile(r"token|secret|password|passwd|api_?key|signature|^key$|^sig$|^auth", re.IGNORECASE)
+SECRET = re.compile(r"token|secret|password|passwd|api[_-]?key|signature|^key$|^sig$|^auth", re.IGNORECASE)
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 _PORTS = {"http": 80, "https": 443}
 

@@ -68,5 +68,6 @@ class PublicAdapter(HTTPAdapter):
     """Takes requests to public addresses only; raises `SourceError` for others, also after a redirect."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools that open guarded connections."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}
