@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit, urlunsplit
 
 from requests.utils import parse_header_links
 
-from sources.answers import HttpError, Response, mask
+from sources.answers import HttpError, Response, UnreachableError, mask
 from sources.http import Client
 from sources.model import AccountSource, Row, SourceError
 
@@ -164,7 +164,7 @@ def open_site(client: Client, account: AccountSource) -> Site:
             raise
     root, about = _root(client, account, page, base)
     home = about.get("home") or about.get("url")
-    home = home if isinstance(home, str) and host_and_path(home) else base
+    home = f"{home.rstrip('/')}/" if isinstance(home, str) and host_and_path(home) else base
     name = about.get("name")
     site = Site(
         client=client, account=account, root=root, profile=host_and_path(home) or home, url=home,
@@ -217,6 +217,12 @@ def _root(client: Client, account: AccountSource, page: Response | None, base: s
                 raise
             if error.status in (401, 403) and linked:
                 return root, {}  # closed to strangers; the lists say so, or take a login
+            continue
+        except UnreachableError:
+            raise
+        except SourceError:  # no JSON: a page that is shown for every address
+            if address == linked:
+                raise
             continue
         if "wp/v2" in (about.get("namespaces") or ()):
             return root, about

@@ -152,13 +152,13 @@ def api(server) -> Iterator["Api"]:
 class Api:
     def __call__(self, method: str, path: str, **said: Any) -> dict[str, Any]:
         answer = requests.request(method, f"{API}/{path}", json=said or None, auth=("alice", logins()["alice"]))
-        answer.raise_for_status()
+        assert answer.ok, answer.text
         found: dict[str, Any] = answer.json()
         return found
 
     def comment(self, post: str, name: str, **more: Any) -> str:
         """An approved comment of a reader."""
-        who = {"author": 0, "author_name": name, "author_email": f"{name.replace(chr(32), chr(45))}@example.test".lower()}
+        who = {"author_name": name, "author_email": f"{name.replace(chr(32), chr(45))}@example.test".lower()}
         return str(self("POST", "comments", post=int(post), content=f"{name} says more", **{**who, **more})["id"])
 
 
