@@ -85,6 +85,10 @@ class Budget:
             self.spent -= amount
             self._by_account[account_id] = self._by_account.get(account_id, 0) - amount
 
+    def require(self, amount: int, *, account_id: str = "") -> None:
+        """See that `amount` is left, before something is begun that would be of no use cut short."""
+        self.give_back(self.spend(amount, account_id=account_id), account_id=account_id)
+
     def stop(self, reason: str) -> BudgetSpentError:
         """The platform itself says that nothing more may be spent: an error to raise, now and at every further `spend`."""
         with self._lock:

@@ -105,6 +105,10 @@ _CONNECTORS = (
         tables=x.TABLES,
         source=x.source,
         remembers=True,
+        options=x.OPTIONS,
+        unit=x.UNIT,
+        budget=x.BUDGET,
+        estimate=x.estimate,
     ),
     Connector(
         name=activity.NAME,
