@@ -15,8 +15,8 @@ from orchestration import charts, stories, wording
 from orchestration.report_cohorts import Cohort, triangle
 from quality.catalog.columns import QUESTIONS, TIE_STATES
 
-MONTHS, YEARS, POSTS, TIES = 60, 20, 10, 10
-"""What a page shows of a long history: months, years, posts, people."""
+MONTHS, YEARS, POSTS, TIES, WAITING = 60, 20, 10, 10, 20
+"""What a page shows of a long history: months, years, posts, people, people who wait for an answer."""
 SETTLED_WINDOW = 364
 FADING = ("cooling", "lost")
 
@@ -62,6 +62,15 @@ class Tie:
     silent_days: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Somebody who waits for an answer."""
+
+    name: str
+    is_named: bool
+    row: Row
+
+
 @dataclass(kw_only=True)
 class Account:
     """Everything the page says of one account."""
@@ -85,6 +94,8 @@ class Account:
     periods: int = 0
     top: list[Tie] = field(default_factory=list)
     fading: list[Tie] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+    waiting_all: int = 0
     collection: Sequence[Row] = ()
 
     @property
@@ -116,6 +127,8 @@ class Tables:
         now = pl.col("as_of") == as_of
         frames = {
             "cadence": marts("mart_cadence").filter(now & everywhere),
+            "listening": marts("mart_listening").filter(now & everywhere),
+            "waiting": marts("mart_waiting").sort("opened_at", "person_id"),
             "week": marts("mart_cadence_week").filter(everywhere, pl.col("week") <= as_of).sort("week"),
             "post": marts("mart_post_value")
             .filter(pl.col("published_at").dt.date() <= as_of)
@@ -240,7 +253,10 @@ def fill(
     for row in ties:
         states[row["tie_state"]] = states.get(row["tie_state"], 0) + 1
     account.stories = {
-        "consistency": stories.cadence(tables.one("cadence", name)),
+        "consistency": [
+            *stories.cadence(tables.one("cadence", name)),
+            *stories.listening(tables.one("listening", name)),
+        ],
         "value": stories.value(tables.one("value", name), tables.one("dilution", name)),
         "relationships": [
             *stories.growth(months[-1] if months else None),
@@ -260,6 +276,9 @@ def fill(
     account.fading = [_tie(row, as_of, names) for row in ties if row["tie_state"] in FADING and row["value_365d"]][
         :TIES
     ]
+    waiting = tables.of("waiting", name)
+    account.waiting_all = len(waiting)
+    account.waiting = [_waiting(row, names) for row in waiting[:WAITING]]
     account.collection = tables.of("collection", name)
 
 
@@ -335,6 +354,11 @@ def _draw_growth(account: Account, rows: list[dict[str, Any]]) -> None:
             "the line, people gone dormant below it. The same numbers follow as a table."
         ),
     )  # fmt: skip
+
+
+def _waiting(row: Row, names: Mapping[str, str] | None) -> Waiting:
+    known = (names or {}).get(row["person_id"], "").strip()
+    return Waiting(name=known or row["person_id"][:8], is_named=bool(known), row=row)
 
 
 def _tie(row: Row, as_of: date, names: Mapping[str, str] | None) -> Tie:

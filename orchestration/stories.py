@@ -7,7 +7,7 @@ out; no table is read here.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestration.wording import NBSP, counted, days, listed, lowered, number, percent, plain, range_text
+from orchestration.wording import NBSP, counted, days, duration, listed, lowered, number, percent, plain, range_text
 
 Row = Mapping[str, Any]
 """One row of a mart, by column name."""
@@ -34,6 +34,23 @@ def cadence(row: Row | None) -> list[str]:
         told.append(f"It is {days(row['open_silence_days'])} since the last post.")
     if row["streak_weeks"] is not None:
         told.append(f"Weeks in a row with a post, up to now: {number(row['streak_weeks'])}.")
+    return told
+
+
+def listening(row: Row | None) -> list[str]:
+    """What lies behind the answers: who wrote, how many were answered and how soon. `row` is of mart_listening."""
+    if row is None or not row["opportunities"]:
+        return []
+    told = [f"People opened {counted(row['opportunities'], 'conversation')} in the last 364 days."]
+    if row["response_rate_24h"] is not None and row["response_rate_7d"] is not None:
+        told.append(
+            f"{percent(row['response_rate_24h'])} of them were answered within a day, "
+            f"{percent(row['response_rate_7d'])} within a week."
+        )
+    if row["response_time_median_seconds"] is not None:
+        told.append(f"Half of them were answered within {duration(row['response_time_median_seconds'])}.")
+    elif row["response_time_median_seconds_note"] == "> 14 d":
+        told.append("Fewer than half of them were answered within 14 days.")
     return told
 
 

@@ -66,6 +66,18 @@ def days(value: float) -> str:
     return counted(value, "day")
 
 
+def duration(seconds: float) -> str:
+    """A length of time in the unit that reads best.
+
+    >>> [duration(s) for s in (45, 5400, 90_000, 400_000)]
+    ['45 seconds', '1.50 hours', '25 hours', '4.63 days']
+    """
+    for unit, size, least in (("day", 86_400, 2), ("hour", 3_600, 1), ("minute", 60, 1)):
+        if seconds >= least * size:
+            return counted(seconds / size, unit)
+    return counted(seconds, "second")
+
+
 def listed(parts: list[str]) -> str:
     """Parts in one phrase.
 
@@ -104,6 +116,13 @@ MEASURES: dict[str, Measure] = {
     "longest_silence_days": Measure(label="Longest silence", write=days, is_count=True),
     "open_silence_days": Measure(label="Silence up to now", write=days, is_count=True),
     "silences_over_promise": Measure(label="Silences longer than twice the promise", is_count=True),
+    "response_rate_24h": _share("Messages answered within 24 hours", "message"),
+    "response_time_median_seconds": Measure(
+        label="Time to an answer, median (messages without an answer counted as still waiting)",
+        write=duration,
+        basis="message",
+    ),
+    "availability_days_share": _share("Days with somebody waiting on which one was answered", "day"),
     "value_per_post": Measure(
         label="Value of a post",
         basis="post",
