@@ -396,3 +396,18 @@ def test_a_failed_write_leaves_the_old_page(tmp_path: Path) -> None:
         report.write("\ud800", tmp_path)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_who_waits_for_an_answer_is_listed() -> None:
+    rows = community()
+    rows["mart_waiting"] = [
+        {
+            "account_id": "blog", "person_id": person, "as_of": AS_OF, "platform": "bluesky", "waited_days": waited,
+            "opened_at": datetime(2020, 9, day, tzinfo=UTC), "inbound_composed": 2,
+        }
+        for person, day, waited in ((BOB, 15, 3.5), (ALICE, 10, 8.5))
+    ]  # fmt: skip
+    text, _ = read(page(rows, names={ALICE: "Alice"}))
+    assert "People who wait for an answer" in text
+    assert text.index("Alice bluesky 2020-09-10 8.50 days 2") < text.index("bbbbbbbb bluesky 2020-09-15 3.50 days 2")
+    assert "wait for an answer" not in read(page(community()))[0]

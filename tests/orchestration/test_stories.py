@@ -58,3 +58,21 @@ def test_nobody_goes_dormant_from_a_month_without_anybody() -> None:
     assert stories.growth(month) == ["In 2020-08, 3 people were active: 1 new, 0 returning, 2 resurrecting."]
     (told,) = stories.growth(month | {"returning": 2, "resurrecting": 0})
     assert told.endswith("0 of the month before went dormant.")
+
+
+def test_listening_is_told_from_the_share_to_the_median() -> None:
+    row = {
+        "opportunities": 47,
+        "response_rate_24h": 0.25,
+        "response_rate_7d": 0.5,
+        "response_time_median_seconds": 153_410.0,
+        "response_time_median_seconds_note": None,
+    }
+    assert stories.listening(row) == [
+        "People opened 47 conversations in the last 364 days.",
+        f"25{wording.NBSP}% of them were answered within a day, 50{wording.NBSP}% within a week.",
+        "Half of them were answered within 42.6 hours.",
+    ]
+    late = {**row, "response_time_median_seconds": None, "response_time_median_seconds_note": "> 14 d"}
+    assert stories.listening(late)[-1] == "Fewer than half of them were answered within 14 days."
+    assert stories.listening({**row, "opportunities": None}) == []
