@@ -71,7 +71,7 @@ class Api:
         try:
             self.ask(nsid, params)
         except HttpError as error:
-            if error.code in _MISSING_METHOD or error.status in (404, 501):
+            if error.code in _MISSING_METHOD or error.status == 501:
                 return False
             raise
         return True

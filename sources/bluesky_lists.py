@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sources.batches import Batch
-from sources.bluesky_api import SKEWED, Api, Json, Params, each, until
+from sources.bluesky_api import PAGE, SKEWED, Api, Json, Params, each, until
 from sources.bluesky_records import (
     FOLLOW,
     LIKE,
@@ -131,7 +131,7 @@ class Lists:
             yield from self.visit.items("inbound", f"{kind}:{own.uri}", lambda: iter(()))
         has_quotes = True
         if first := next((own for kind, own in asked if kind == "quotes"), None):
-            has_quotes = self.api.offers("app.bsky.feed.getQuotes", {"uri": first.uri, "limit": 1})
+            has_quotes = self.api.offers("app.bsky.feed.getQuotes", {"uri": first.uri, "limit": PAGE})
         for kind, own in asked:
             if own.uri in self.deleted or (kind == "quotes" and not has_quotes):
                 continue

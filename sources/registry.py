@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from dlt.extract.source import DltSource
 
@@ -19,7 +19,8 @@ class Connector:
     connector that is not nightly is filled by `rapport import`, and its `source` takes files. One that
     `remembers` also takes a `collection`, from which it knows what earlier nights found. `options` are
     further keys that a source of rapport.toml may have; `unit` is what its budget counts, where it has one; `budget` is what
-    it may spend in a day unless rapport.toml says otherwise, `estimate` what a night would cost at most.
+    it may spend in a day unless rapport.toml says otherwise, `estimate` what a night would cost at most,
+    and `day` where the day begins.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Connector:
     unit: str | None = None
     budget: int | None = None
     estimate: Callable[[AccountSource, Memory, datetime], float] | None = None
+    day: tzinfo = UTC
 
     def __post_init__(self) -> None:
         """Refuse streams that the ledger does not know."""
@@ -62,6 +64,7 @@ _CONNECTORS = (
         tables=bluesky.TABLES,
         source=bluesky.source,
         remembers=True,
+        options=bluesky.OPTIONS,
     ),
     Connector(
         name=mastodon.NAME,
@@ -97,6 +100,7 @@ _CONNECTORS = (
         unit=youtube.UNIT,
         budget=youtube.BUDGET,
         estimate=youtube.estimate,
+        day=youtube.DAY,
     ),
     Connector(
         name=x.NAME,
