@@ -71,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
 
     run = verbs.add_parser("run", help="one night: collect, derive, check, publish, report")
     run.add_argument("--as-of", type=_date, help="the last day that counts (default: yesterday, UTC)")
+    run.add_argument(
+        "--dry-run", action="store_true", help="say what would be read, and what it would cost, and read nothing"
+    )
 
     up = verbs.add_parser("up", help="the Dagster UI and the nightly schedule, on 127.0.0.1, until stopped")
     up.add_argument("--port", type=int, default=3000, help="port of the UI (default 3000)")

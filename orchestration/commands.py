@@ -150,6 +150,11 @@ def _run(options: argparse.Namespace, today: date) -> int:
             f"there is nothing to collect: {settings.config_path} names no account and nothing was imported. "
             "`rapport add URL` or `rapport import FILE` first, or `rapport demo` to look around."
         )
+    if options.dry_run:
+        from orchestration import dry_run
+
+        print(dry_run.plan(settings, read_at=datetime.now(UTC)))  # noqa: TID251 - budgets are of this day
+        return OK
     return night_of(settings, as_of)
 
 

@@ -5,11 +5,13 @@ day shares one budget. The accounts of a connector share it too, since they usua
 A spent budget is no failure: what was read is kept, and the next night goes on with what was not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from threading import Lock
+
+import pyarrow as pa
 
 from sources.batches import Batch
 from sources.collection import Collection
@@ -114,16 +116,16 @@ def opened(collection: Collection, visit: Visit, *, name: str, unit: str, defaul
     with _OPENING:
         budget = collection.shared.get(f"budget:{name}")
         if not isinstance(budget, Budget):
-            spent = spent_on(collection, visit.account.account_id, visit.platform, visit.read_at, day=day)
+            spent = spent_on(collection.history(visit.account.account_id), visit.platform, visit.read_at, day=day)
             limit = int(collection.budgets.get(name, default))
             budget = Budget(where=name, unit=unit, limit=limit, spent=spent)
             collection.shared[f"budget:{name}"] = budget
         return budget
 
 
-def spent_on(collection: Collection, account_id: str, platform: str, read_at: datetime, *, day: tzinfo = UTC) -> int:
-    """What was spent on the platform on the day of `read_at`, over all accounts."""
-    table = collection.history(account_id).get(SPENDING.name)
+def spent_on(tables: Mapping[str, pa.Table], platform: str, read_at: datetime, *, day: tzinfo = UTC) -> int:
+    """What was spent on the platform on the day of `read_at`, by the raw `tables`, which hold that of all accounts."""
+    table = tables.get(SPENDING.name)
     today = read_at.astimezone(day).date()
     return sum(
         row["amount"]

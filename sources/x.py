@@ -110,7 +110,7 @@ class _User:
         self.id = str(found["id"])
         said = found.get("public_metrics") or {}
         yield visit.profile(
-            profile=self.id, handle=found.get("username"), url=user_url(found.get("username"), self.id),
+            profile=self.id, handle=found.get("username"), url=user_url(found.get("username")),
             name=found.get("name"), born_at=found.get("created_at"), state="active",
         )  # fmt: skip
         visit.born_at = _moment(found.get("created_at"))
@@ -371,7 +371,7 @@ def recognise(account: AccountSource, client: Client) -> Recognised | None:
     posts = (found.get("public_metrics") or {}).get("tweet_count")
     many = f", {posts:,} posts" if isinstance(posts, int) else ""
     return Recognised(
-        source=NAME, url=user_url(found.get("username"), str(found["id"])), title=found.get("name"),
+        source=NAME, url=user_url(found.get("username")) or account.url, title=found.get("name"),
         summary=f"@{name} on X{many}",
     )  # fmt: skip
 

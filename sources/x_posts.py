@@ -38,17 +38,15 @@ def mentioned(post: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     return [(str(m["id"]), m.get("username")) for m in listed if isinstance(m, dict) and m.get("id")]
 
 
-def user_url(username: object, user_id: str) -> str:
-    """The address of a user's profile: by name, or by id where the name is not known."""
-    return f"https://x.com/{username}" if username else f"https://x.com/i/user/{user_id}"
+def user_url(username: object) -> str | None:
+    """The address of a user's profile; null where the name is not known."""
+    return f"https://x.com/{username}" if username else None
 
 
 def person(user_id: str | None, users: Users) -> Row:
-    """The columns that say who it is."""
-    if not user_id:
-        return {"person": None}
-    said = users.get(user_id, {})
-    return {"person": user_id, "person_name": said.get("name"), "person_url": user_url(said.get("username"), user_id)}
+    """The columns that say who it is: the id, which outlives the name, and what is known of the name."""
+    said = users.get(user_id or "", {})
+    return {"person": user_id, "person_name": said.get("name"), "person_url": user_url(said.get("username"))}
 
 
 def own_post(post: Mapping[str, Any], *, me: str) -> Row | None:

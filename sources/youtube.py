@@ -118,7 +118,7 @@ class _Channel:
         try:
             for page in self.api.pages("playlistItems", part="contentDetails", playlistId=uploads, maxResults=50):
                 ids = [str((item.get("contentDetails") or {}).get("videoId") or "") for item in page]
-                known = ",".join(dict.fromkeys(video for video in ids if video))
+                known = ",".join(sorted({video for video in ids if video}))
                 shown = self.api.get("videos", part="snippet,statistics", id=known, maxResults=50) if known else {}
                 yield [row for item in items(shown, self.api.base) for row in self._video(item)]
         except AbsentError as error:

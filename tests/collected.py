@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from sources import collection as collecting
+from sources.budget import SPENDING
 from sources.collection import Collection
 from sources.model import AccountSource, RawTable
 from sources.observations import TABLES as RAW
@@ -24,7 +25,7 @@ VOLATILE = ("observed_at", "loaded_at", "not_before_at", "read_at", "is_time_kno
 class Store:
     """Raw tables in memory."""
 
-    def __init__(self, tables: Sequence[RawTable] = RAW) -> None:
+    def __init__(self, tables: Sequence[RawTable] = (*RAW, SPENDING)) -> None:
         self.tables = {table.name: table for table in tables}
         self.rows: dict[str, dict[str, dict[str, object]]] = {name: {} for name in self.tables}
 
@@ -54,8 +55,8 @@ class Store:
         """As `assets.ingest.RawHistory`."""
         return {
             name: pa.Table.from_pylist(
-                [r for r in rows.values() if r["account_id"] == account_id or name == "spending"],
-                schema=self.tables[name].schema
+                [r for r in rows.values() if r["account_id"] == account_id or name == SPENDING.name],
+                schema=self.tables[name].schema,
             )
             for name, rows in self.rows.items()
         }
