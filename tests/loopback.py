@@ -29,6 +29,11 @@ _PAGING = {"cursor", "page", "offset", "max_id", "min_id", "since_id", "next_tok
 _OF_ONE_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "host", "upgrade"}
 
 
+def _is_secret(name: str) -> bool:
+    """Whether a header or parameter sounds like a secret; `pageToken` only tells the pages of a list apart."""
+    return bool(SECRET.search(name)) and name.lower() not in _PAGING
+
+
 @dataclass
 class Request:
     """What a client asked."""
@@ -46,9 +51,7 @@ class Request:
     def public_target(self) -> str:
         """Path and query in a fixed order, without the parameters that sound like secrets."""
         query = sorted(
-            pair
-            for pair in parse_qsl(urlsplit(self.target).query, keep_blank_values=True)
-            if not SECRET.search(pair[0])
+            pair for pair in parse_qsl(urlsplit(self.target).query, keep_blank_values=True) if not _is_secret(pair[0])
         )
         return self.path + (f"?{urlencode(query)}" if query else "")
 
@@ -67,7 +70,7 @@ class Request:
     @property
     def has_secret(self) -> bool:
         named = [*self.headers, *(name for name, _ in parse_qsl(urlsplit(self.target).query))]
-        return any(SECRET.search(name) for name in named)
+        return any(_is_secret(name) for name in named)
 
 
 @dataclass
