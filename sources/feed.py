@@ -88,28 +88,34 @@ def source(
     """
 
     def read() -> Iterator[Batch]:
-        state = dlt.current.resource_state(ITEMS.name)
-        outcomes: dict[str, list[Outcome]] = {}
-        for account in accounts:
-            where = f"{account.account_id} {account.url} {mask(account.endpoint or '')}".strip()
-            place, pages = state.setdefault(where, {}), 0
-            try:
-                with Client(allow_private=account.allow_private, limits=limits) as client:
-                    for page in _pages(account, client, place):
-                        yield Batch(PROFILES, [_profile(account, page)] if not pages else [])
-                        yield Batch(ITEMS, [_item(account, page, item) for item in page.feed.items])
-                        pages += 1
-                oldest = place.get("oldest")
-                covers_from = min(datetime.fromisoformat(oldest), read_at) if oldest else read_at
-                outcome = Outcome(status="ok", covers_from=covers_from)
-            except SourceError as error:
-                outcome = Outcome(status="partial" if pages else "down", reason=str(error))
-            outcomes.setdefault(account.account_id, []).append(outcome)
-        for account_id, posts in outcomes.items():
-            rows = readings(account_id, {"posts": posts}, platform=PLATFORM, source=NAME, read_at=read_at)
-            yield Batch(READINGS, rows)
+        yield from batches(accounts, read_at=read_at, limits=limits, state=dlt.current.resource_state(ITEMS.name))
 
     return batch_source(NAME, read, tables=TABLES, read_at=read_at)
+
+
+def batches(
+    accounts: Sequence[AccountSource], *, read_at: datetime, limits: Limits, state: dict[str, Any]
+) -> Iterator[Batch]:
+    """Everything that the feeds of the accounts say; `state` is what is remembered from one reading to the next."""
+    outcomes: dict[str, list[Outcome]] = {}
+    for account in accounts:
+        where = f"{account.account_id} {account.url} {mask(account.endpoint or '')}".strip()
+        place, pages = state.setdefault(where, {}), 0
+        try:
+            with Client(allow_private=account.allow_private, limits=limits) as client:
+                for page in _pages(account, client, place):
+                    yield Batch(PROFILES, [_profile(account, page)] if not pages else [])
+                    yield Batch(ITEMS, [_item(account, page, item) for item in page.feed.items])
+                    pages += 1
+            oldest = place.get("oldest")
+            covers_from = min(datetime.fromisoformat(oldest), read_at) if oldest else read_at
+            outcome = Outcome(status="ok", covers_from=covers_from)
+        except SourceError as error:
+            outcome = Outcome(status="partial" if pages else "down", reason=str(error))
+        outcomes.setdefault(account.account_id, []).append(outcome)
+    for account_id, posts in outcomes.items():
+        rows = readings(account_id, {"posts": posts}, platform=PLATFORM, source=NAME, read_at=read_at)
+        yield Batch(READINGS, rows)
 
 
 @dataclass(frozen=True, kw_only=True)

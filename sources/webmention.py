@@ -1,14 +1,14 @@
 """Webmentions of a site, from webmention.io or a server that speaks its API (`mentions.jf2`).
 
 What webmention.io knows is complete from the first mention it received, and it only grows: each
-reading asks for what came since the last complete one. Private webmentions (`wm-private`) are
+reading asks for what came since the last complete one, and every four weeks for everything. Private webmentions (`wm-private`) are
 kept and marked: they were sent to this account. Of what other people wrote only the metadata is
 stored, unless `store_text`. The token never leaves the request.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +35,8 @@ from sources.timestamps import EARLIEST, parse_time
 NAME = PLATFORM = "webmention"
 SERVICE = "https://webmention.io"
 PER_PAGE = 500
+WHOLE_EVERY = timedelta(days=28)
+"""So often everything is read again: what came damaged, or was changed since, is made good."""
 
 MENTIONS = RawTable(
     name="mentions",
@@ -97,29 +99,44 @@ def source(
 
     def read() -> Iterator[Batch]:
         state = dlt.current.resource_state(MENTIONS.name)
-        outcomes: dict[str, list[Outcome]] = {}
-        for account in accounts:
-            token = account.options.get("token") or (tokens or {}).get(account.account_id)
-            where = f"{account.account_id} {domain(account.url)} {mask(account.endpoint or SERVICE)}"
-            place, pages = state.setdefault(where, {}), 0
-            site = {"account_id": account.account_id, "url": account.url, "domain": domain(account.url)}
-            yield Batch(PROFILES, [site])
-            try:
-                with Client(allow_private=account.allow_private, limits=limits) as client:
-                    for page in _pages(account, client, token, place, read_at=read_at):
-                        yield Batch(MENTIONS, [_row(account.account_id, m, store_text=store_text) for m in page])
-                        pages += 1
-                outcome = Outcome(status="ok", covers_from=min(datetime.fromisoformat(place["oldest"]), read_at))
-            except SourceError as error:
-                outcome = Outcome(status="partial" if pages else "down", reason=str(error))
-            outcomes.setdefault(account.account_id, []).append(outcome)
-        for account_id, inbound in outcomes.items():
-            rows = readings(
-                account_id, {"inbound": inbound}, platform=PLATFORM, source=NAME, read_at=read_at, keeps_history=True
-            )
-            yield Batch(READINGS, rows)
+        yield from batches(
+            accounts, read_at=read_at, limits=limits, state=state, store_text=store_text, tokens=tokens or {}
+        )
 
     return batch_source(NAME, read, tables=TABLES, read_at=read_at)
+
+
+def batches(
+    accounts: Sequence[AccountSource],
+    *,
+    read_at: datetime,
+    limits: Limits,
+    state: dict[str, Any],
+    store_text: bool = False,
+    tokens: Mapping[str, str],
+) -> Iterator[Batch]:
+    """The webmentions that are new since the last reading; `state` is what is remembered of it."""
+    outcomes: dict[str, list[Outcome]] = {}
+    for account in accounts:
+        token = account.options.get("token") or tokens.get(account.account_id)
+        where = f"{account.account_id} {domain(account.url)} {mask(account.endpoint or SERVICE)}"
+        place, pages = state.setdefault(where, {}), 0
+        site = {"account_id": account.account_id, "url": account.url, "domain": domain(account.url)}
+        yield Batch(PROFILES, [site])
+        try:
+            with Client(allow_private=account.allow_private, limits=limits) as client:
+                for page in _pages(account, client, token, place, read_at=read_at):
+                    yield Batch(MENTIONS, [_row(account.account_id, m, store_text=store_text) for m in page])
+                    pages += 1
+            outcome = Outcome(status="ok", covers_from=min(datetime.fromisoformat(place["oldest"]), read_at))
+        except SourceError as error:
+            outcome = Outcome(status="partial" if pages else "down", reason=str(error))
+        outcomes.setdefault(account.account_id, []).append(outcome)
+    for account_id, inbound in outcomes.items():
+        rows = readings(
+            account_id, {"inbound": inbound}, platform=PLATFORM, source=NAME, read_at=read_at, keeps_history=True
+        )
+        yield Batch(READINGS, rows)
 
 
 def domain(url: str) -> str:
@@ -160,14 +177,7 @@ def fetch_page(
         params["token"] = token
     if since_id is not None:
         params["since_id"] = since_id
-    address = api_address(account.endpoint)
-    answer = client.get(address, params=params)
-    try:
-        said = json.loads(answer.body)
-    except ValueError:
-        raise SourceError(
-            "The answer is no JSON", mask(answer.url), "Check the endpoint: it must be a webmention.io API."
-        ) from None
+    said, answer = client.get_json(api_address(account.endpoint), params=params)
     children = said.get("children") if isinstance(said, dict) else None
     if not isinstance(children, list) or not all(isinstance(child, dict) for child in children):
         raise SourceError(
@@ -186,8 +196,10 @@ def _pages(
     Servers differ: some ignore paging and send everything each time, some cap a page. So the end is
     an empty page or one that brings no new webmention, whatever its length.
     """
-    since_id, oldest, seen = place.get("since_id"), place.get("oldest"), set[str]()
-    newest, number = since_id, 0
+    is_whole = "whole_at" not in place or read_at - datetime.fromisoformat(place["whole_at"]) >= WHOLE_EVERY
+    since_id = None if is_whole else place.get("since_id")
+    oldest, seen = place.get("oldest"), set[str]()
+    newest, number = place.get("since_id"), 0
     while True:
         page = fetch_page(client, account, token, page=number, since_id=since_id)
         keyed = {_identity(mention): mention for mention in page}
@@ -203,6 +215,8 @@ def _pages(
         number += 1
     # A site without mentions is covered from its first complete reading: nothing came before the next.
     place.update(since_id=newest, oldest=oldest or read_at.isoformat())
+    if is_whole:
+        place["whole_at"] = read_at.isoformat()
 
 
 def _identity(mention: dict[str, Any]) -> str:
