@@ -16,6 +16,8 @@ from sources.model import Row, SourceError
 from sources.observations import INTERACTIONS, LISTS
 
 NAME = "notifications"
+FEW = 500
+"""So many mentions are looked after every night, more of them only while they are recent and every four weeks."""
 SETTLED = timedelta(days=28)
 """A backdated record sorts into the past: the end is reached when so long a time held nothing new, not before."""
 
@@ -54,6 +56,7 @@ def notifications(lists: Lists, session: Session) -> Iterator[Batch]:
         said = {"list": NAME, "observed_at": visit.read_at, "is_complete": True, "items": count}
         yield Batch(LISTS, [visit.row(**said)])
     since = visit.read_at - RECENT
+    is_whole = is_whole or len(visit.memory.present.get("mentions", ())) <= FEW
     yield from lists.items(
         "inbound", "mentions", lambda: iter([list(mentions.values())]), are_messages=True,
         judged=lambda item: is_whole or known.get(item, since) > since,
