@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 from collected import Store, settled
+from faults import FaultProxy, Schedule
 from serve_x import ME, TOKEN, Post, X, community, post_id, serving
 
 from assets.staging import x as staging
@@ -251,3 +252,21 @@ def test_a_profile_is_recognised_and_an_unknown_one_named(site: X) -> None:
             x.recognise(account(site, url="https://x.com/nobody"), client)
         with pytest.raises(SourceError, match="RAPPORT_X_TOKEN"):
             x.recognise(account(site, options={}), client)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_nothing_is_lost_or_doubled_after_nights_with_faults(site: X, seed: int) -> None:
+    """As the campaign does, on the server itself: what X is asked depends on what was read before."""
+    expected = whole(site).staged(staging)
+    store = Store(x.TABLES)
+    impatient = Limits(connect=2.0, read=0.4, total=3.0, attempts=3, backoff=0.0, longest_wait=5.0)
+    for number in range(2):
+        schedule = Schedule.seeded(2 * seed + number, rate=0.05 + 0.25 * (seed % 4), silence=0.6)
+        with FaultProxy(site.address, schedule) as proxy:
+            said = account(site, endpoint=proxy.base)
+            collection = Collection(limits=impatient, budgets={"x": 10_000}, sleep=lambda _: None)
+            store.collect(x, [said], read_at=FIRST + timedelta(days=number), collection=collection)
+    night(store, site, FIRST + timedelta(days=2))
+    staged = store.staged(staging)
+    for shape in ("profiles", "posts", "interactions", "quarantine"):
+        assert settled(staged[shape]).equals(settled(expected[shape])), shape
