@@ -5,6 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from quality.catalog.staging import staged
 from quality.catalog.tables import TABLES
 from quality.dagster_schema import column_lineage, column_schema
 from quality.render import comments, dictionary
@@ -84,7 +85,7 @@ def test_column_lineage_follows_names_unless_told_otherwise():
     assert said["url"] == {"stg_feed__posts.url"}, "the column of the same name; raw tables are not in the catalogue"
     assert said["post_id"] == {
         f"{table}.{column}"
-        for table in ("stg_feed__posts", "stg_activity__posts")
+        for table in staged("posts")
         for column in ("account_id", "platform", "post")
     }, "what the column says of itself wins over the names"
 
