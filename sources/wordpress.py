@@ -101,7 +101,10 @@ def read(visit: Visit, collection: Collection) -> Iterator[Batch]:
         yield visit.profile(profile=site.profile, handle=site.slug, url=site.url, name=site.name)
         authors: set[str] = set()
         with visit.stream("posts"):
-            yield from _posts(visit, collection, site, authors)
+            if not _is_read(visit, "posts"):
+                yield from _posts(visit, collection, site, authors)
+            else:
+                _note_known(visit, _moments(visit, collection, POSTS.name, "post", "published_at"))
         yield _remember(visit, authors)
         own = {f"user:{site.author}"} if site.author is not None else authors | visit.memory.present["authors"]
         comments = Comments(
@@ -112,10 +115,12 @@ def read(visit: Visit, collection: Collection) -> Iterator[Batch]:
                 raise SourceError(
                     "The posts could not be read, so nobody knows whose comments are own", site.url, "Try again later."
                 )
-            yield from _comments(visit, collection, comments)
+            if not _is_read(visit, "comments"):
+                yield from _comments(visit, collection, comments)
         if visit.account.options.get("token"):
             with visit.stream("inbound"):
-                yield from visit.items("inbound", "pingbacks", comments.pingbacks)
+                if not _is_read(visit, "pingbacks"):
+                    yield from visit.items("inbound", "pingbacks", comments.pingbacks)
 
 
 def _posts(visit: Visit, collection: Collection, site: Site, authors: set[str]) -> Iterator[Batch]:
@@ -325,15 +330,20 @@ def _window(
     if len(visit.memory.present.get(name, ())) <= MANY or last is None or visit.read_at - last >= WHOLE_EVERY:
         return None, lambda _: True
     since = visit.read_at - RECENT
-    moments = {row[item]: _moment(row[time]) for row in _rows(visit, collection, table)}
+    moments = _moments(visit, collection, table, item, time)
     if name == "posts":
-        visit.oldest = min((moment for moment in moments.values() if moment), default=None)
+        _note_known(visit, moments)
 
     def judged(known: str) -> bool:
         moment = moments.get(known)
         return moment is not None and moment >= since
 
     return since, judged
+
+
+def _is_read(visit: Visit, name: str) -> bool:
+    """Whether an earlier slice of this very night has read the list."""
+    return visit.memory.complete.get(name) == visit.read_at and name not in visit.memory.cut
 
 
 def _read_whole(visit: Visit, name: str, since: datetime | None) -> Iterator[Batch]:
@@ -367,6 +377,16 @@ def _moment(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return moment if moment >= EARLIEST else None
+
+
+def _moments(visit: Visit, collection: Collection, table: str, item: str, time: str) -> dict[str, datetime | None]:
+    """When each known item of a raw table happened."""
+    return {row[item]: _moment(row[time]) for row in _rows(visit, collection, table)}
+
+
+def _note_known(visit: Visit, moments: Mapping[str, datetime | None]) -> None:
+    """The oldest of what earlier readings found, where this one does not go back so far."""
+    visit.oldest = min((moment for moment in moments.values() if moment), default=None)
 
 
 def _note_oldest(visit: Visit, text: str | None) -> None:

@@ -341,6 +341,23 @@ def test_one_damaged_item_is_no_reason_to_believe_the_page(blog):
     assert outcomes(collect(store, blog.account(), nights=2))["inbound"] == "ok"
 
 
+def test_a_night_cut_into_slices_reads_each_list_once():
+    """The clock counts the lists that were asked for, so that each slice has time for one."""
+    store, whole = Store(), Store()
+    with Replay(campaign.RECORDING) as replay, FaultProxy(replay.base, Schedule()) as proxy:
+        wanted = collect(whole, campaign.make_account(replay.base))
+
+        def lists():
+            return [target for target in proxy.asked if "page=1&per_page=100" in target]
+
+        night = Collection(limits=QUICK, slice_seconds=0.5, clock=lambda: len(lists()))
+        store.collect(wordpress, [campaign.make_account(proxy.base)], read_at=NIGHT, collection=night)
+        assert len(lists()) == len(set(lists())) == 4
+        assert proxy.asked.count("/") == 3, "it was cut twice"
+    for shape, table in store.staged(staging).items():
+        assert table.equals(wanted[shape]), shape
+
+
 # finding the API
 
 
@@ -408,3 +425,15 @@ def test_an_author_that_the_site_does_not_know(blog, answer):
         account_id="a", source="wordpress", url=f"{blog.web.address}/author/nobody/", allow_private=True
     )
     assert "names no author 'nobody'" in reasons(collect(Store(), account))
+
+
+def test_what_dlt_loads(warehouse):
+    """Two nights through the pipeline: what was loaded once is not loaded again."""
+    store = warehouse("wordpress")
+    with Replay(campaign.RECORDING) as replay:
+        for night in range(2):
+            at = NIGHT + timedelta(days=night)
+            store.load(wordpress.source([campaign.make_account(replay.base)], read_at=at))
+    assert store.table("posts").height == 44
+    assert store.table("interactions").height == 132
+    assert store.reading("outbound")["status"] == "ok"
