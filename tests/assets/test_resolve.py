@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
@@ -45,19 +46,25 @@ def test_own_rows_are_the_account_itself_its_configured_names_and_its_host() -> 
             ("acc", "social.example/@me", "https://social.example/@me"),
             ("acc", "blog.example/about", "https://www.blog.example/about"),
             ("acc", "ann.example", "https://ann.example/"),
+            ("acc", "channel-7", "https://video.example/channel/7"),
             ("other", "social.example/@me", "https://social.example/@me"),
         ],
         schema=["account_id", "person", "person_url"],
         orient="row",
     )
     profiles = pl.LazyFrame(
-        {"account_id": ["acc"], "host": ["blog.example"], "handle": [None]}, schema_overrides={"handle": pl.String}
+        {
+            "account_id": ["acc", "acc"],
+            "host": ["blog.example", None],
+            "handle": [None, "me"],
+            "url": ["https://blog.example/", "https://video.example/channel/7"],
+        }
     )
     accounts = pl.LazyFrame({"account_id": ["acc", "other"]})
     own = resolve.own_names(accounts, profiles, configured=[("acc", ("https://social.example/@me/",))])
     found = resolve.is_own(own, rows).collect()
     assert found.sort("account_id", "person").select("person", "is_own_row").rows() == [
-        ("acc", True), ("ann.example", False), ("blog.example/about", True), ("social.example/@me", True),
+        ("acc", True), ("ann.example", False), ("blog.example/about", True), ("channel-7", True), ("social.example/@me", True),
         ("social.example/@me", False),
     ]  # fmt: skip
 
@@ -69,7 +76,7 @@ def test_an_own_address_with_a_query_is_that_person_and_nobody_else_of_the_page(
         schema=["account_id", "person", "person_url"],
         orient="row",
     )
-    profiles = pl.LazyFrame(schema={"account_id": pl.String, "host": pl.String, "handle": pl.String})
+    profiles = pl.LazyFrame(schema=dict.fromkeys(("account_id", "host", "handle", "url"), pl.String))
     own = resolve.own_names(pl.LazyFrame({"account_id": ["acc"]}), profiles, configured=[("acc", (f"{page}7",))])
     assert resolve.is_own(own, rows).collect().sort("person")["is_own_row"].to_list() == [True, False]
 
@@ -104,3 +111,22 @@ def test_an_address_that_two_posts_share_belongs_to_the_smaller_id() -> None:
         schema_overrides={"post": pl.String},
     )
     assert resolve.with_post(rows, posts).collect()["post_id"].to_list() == ["acc/feed/1"]
+
+
+def test_what_two_sources_bring_is_one_row() -> None:
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+    later = at + timedelta(days=3)
+    rows = pl.LazyFrame(
+        [
+            ("acc", "x", "1", "archive", "like", at, None, at, False),
+            ("acc", "x", "1", "x", "like", None, later, later, True),
+            ("acc", "x", "2", "x", "reply", at, None, later, True),
+        ],
+        schema=["account_id", "platform", "interaction", "source", "kind", "occurred_at", "retracted_at", "observed_at",
+                "is_time_known"],
+        orient="row",
+    ).with_columns(loaded_at="observed_at")  # fmt: skip
+    one, two = resolve.one_each(rows, "interaction").sort("interaction").collect().to_dicts()
+    assert (one["source"], one["occurred_at"], one["retracted_at"], one["observed_at"]) == ("x", at, later, at)
+    assert one["is_time_known"] is True
+    assert two["kind"] == "reply"
