@@ -351,11 +351,11 @@ class Account:
     def outbound(self) -> Iterator[Batch]:
         """Answers, messages, reposts and mentions; whom the account follows; with a token what it likes."""
         since, first = self._since("posts"), [True]
-        earlier = {
-            str(row["interaction"]): row
-            for row in self._history(INTERACTIONS.name)
-            if row["direction"] == "outbound" and row["person"]
-        }
+        earlier: dict[str, Row] = {}
+        for row in self._history(INTERACTIONS.name):
+            if row["direction"] == "outbound" and row["person"]:
+                said = {name: value for name, value in row.items() if value is not None}
+                earlier.setdefault(str(row["interaction"]), {}).update(said)
 
         def pages() -> Pages:
             if first.pop() if first else False:
@@ -379,6 +379,9 @@ class Account:
             if status.local in self.threads.replies or (status.visibility == "direct" and not status.mentions):
                 answered = self._answered(status, earlier.get(status.uri))
             rows = list(self.threads.outbound(status, answered))
+            for row in rows:  # what it answers may be gone by now: then it stays as it was known
+                known = earlier.get(row["interaction"], {})
+                row.update({name: known.get(name) for name in ("in_reply_to", "post") if row.get(name) is None})
             if rows:
                 yield rows
 
@@ -395,7 +398,7 @@ class Account:
         if parent is not None:
             return parent.author
         if known is not None:
-            return Person(id=known["person"], name=known["person_name"], url=known["person_url"], local=None)
+            return Person(id=known["person"], name=known.get("person_name"), url=known.get("person_url"), local=None)
         by_id = [one for one in status.mentions if one.local == status.parent_author]
         others = by_id or [one for one in status.mentions if one.id != self.me.id]
         if len(others) == 1 or status.parent_author is None:
