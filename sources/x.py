@@ -35,8 +35,11 @@ from sources.x_api import (
     headers,
     is_absent,
     objects,
+    posts_of,
     problems_of,
     published_at,
+    section,
+    text,
     user,
     username,
 )
@@ -108,10 +111,10 @@ class _User:
                 visit.succeeded(stream)  # partial and not down: the platform is well
             raise
         self.id = str(found["id"])
-        said = found.get("public_metrics") or {}
+        said = section(found, "public_metrics")
         yield visit.profile(
-            profile=self.id, handle=found.get("username"), url=user_url(found.get("username")),
-            name=found.get("name"), born_at=found.get("created_at"), state="active",
+            profile=self.id, handle=text(found.get("username")), url=user_url(text(found.get("username"))),
+            name=text(found.get("name")), born_at=text(found.get("created_at")), state="active",
         )  # fmt: skip
         visit.born_at = _moment(found.get("created_at"))
         names = {"followers": "followers_count", "following": "following_count", "posts": "tweet_count"}
@@ -170,8 +173,8 @@ class _User:
         try:
             for said in self._timeline(timeline, since, until):
                 yield from self._posts(said) if timeline == "posts" else self._mentions(said)
-                read += [int(post["id"]) for post in objects(said) if str(post["id"]).isdigit()]
-                ended = not (said.get("meta") or {}).get("next_token")
+                read += [int(post["id"]) for post in posts_of(said)]
+                ended = not section(said, "meta").get("next_token")
                 if leaves and not ended and self.api.budget.left <= leaves:
                     break
         except SourceError as raised:
@@ -204,7 +207,7 @@ class _User:
 
     def _posts(self, said: dict[str, Any]) -> Iterator[Batch]:
         authors = {str(post["id"]): str(post.get("author_id") or "") for post in objects(said, "tweets")}
-        posts = [(post, own_post(post, me=self.id)) for post in objects(said)]
+        posts = [(post, own_post(post, me=self.id)) for post in posts_of(said)]
         rows = [row for _, row in posts if row is not None]
         new = sorted({row["post"] for row in rows} - self.own)
         self.own.update(new)
@@ -227,7 +230,7 @@ class _User:
         users = {str(found["id"]): found for found in objects(said, "users")}
         rows = [
             inbound(post, me=self.id, users=users, own=self.own, store_text=self.visit.store_text)
-            for post in objects(said)
+            for post in posts_of(said)
         ]
         return [row for row in rows if row is not None]
 
@@ -349,9 +352,9 @@ def _is_due(post: str, memory: Memory, read_at: datetime) -> bool:
     return False
 
 
-def _moment(text: object) -> datetime | None:
+def _moment(said: object) -> datetime | None:
     try:
-        return parse_time(text) if isinstance(text, str) else None
+        return parse_time(said) if isinstance(said, str) else None
     except ValueError:
         return None
 
@@ -368,10 +371,10 @@ def recognise(account: AccountSource, client: Client) -> Recognised | None:
     budget = Budget(where=NAME, unit=UNIT, limit=1)
     found = user(Api(lambda _: client, account, budget, headers=headers(account)))
     name = str(found.get("username") or found["id"])
-    posts = (found.get("public_metrics") or {}).get("tweet_count")
+    posts = section(found, "public_metrics").get("tweet_count")
     many = f", {posts:,} posts" if isinstance(posts, int) else ""
     return Recognised(
-        source=NAME, url=user_url(found.get("username")) or account.url, title=found.get("name"),
+        source=NAME, url=user_url(text(found.get("username"))) or account.url, title=text(found.get("name")),
         summary=f"@{name} on X{many}",
     )  # fmt: skip
 

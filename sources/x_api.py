@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -108,7 +108,7 @@ class Api:
                     f"X does not show this ({_title(said)})", f"{self.base}/2/{path}", "Look at it in a browser."
                 )
             yield said
-            token = str((said.get("meta") or {}).get("next_token") or "")
+            token = str(section(said, "meta").get("next_token") or "")
             if not token:
                 return
             if token in seen:
@@ -176,15 +176,50 @@ def _problem(said: dict[str, Any]) -> type[SourceError] | None:
     return (AbsentError if is_absent(found[0]) else ForbiddenError) if found else None
 
 
-def objects(said: dict[str, Any], name: str = "data") -> list[dict[str, Any]]:
-    """The objects of an answer: its `data`, or `users` and `tweets` that were included with it; those with an id."""
-    found = said.get("data") if name == "data" else (said.get("includes") or {}).get(name)
+def section(item: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A part of an answer or item; empty where it is missing or no object."""
+    found = item.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def text(value: object) -> str | None:
+    """The text; null where it is none."""
+    return value if isinstance(value, str) else None
+
+
+def objects(said: Mapping[str, Any], name: str = "data") -> list[dict[str, Any]]:
+    """The objects of an answer: its `data`, or `users` and `tweets` that were included with it.
+
+    Raises `SourceError` where one of the `data` has no id: such a list is not believed.
+    """
+    found = said.get("data") if name == "data" else section(said, "includes").get(name)
     listed = [found] if isinstance(found, dict) else found if isinstance(found, list) else []
-    return [item for item in listed if isinstance(item, dict) and item.get("id")]
+    whole = [item for item in listed if isinstance(item, dict) and text(item.get("id"))]
+    if name == "data" and (len(whole) < len(listed) or not isinstance(found, list | dict | None)):
+        raise damaged()
+    return whole
+
+
+def posts_of(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The posts of a timeline. Raises `SourceError` where one lacks its author or time, or says oddly what it refers to."""
+    posts = objects(said)
+    for post in posts:
+        answered = post.get("in_reply_to_user_id", "")
+        refers = post.get("referenced_tweets", [])
+        is_whole = text(post.get("author_id")) and text(post.get("created_at")) and str(post["id"]).isdigit()
+        if not is_whole or not isinstance(answered, str) or not isinstance(refers, list):
+            raise damaged()
+    return posts
+
+
+def damaged() -> SourceError:
+    """An answer lacks what every such answer has."""
+    return SourceError("X's answer is damaged", API, "It is read again the next night.")
 
 
 def _resources(said: dict[str, Any]) -> int:
-    return sum(len(objects(said, name)) for name in ("data", "users", "tweets"))
+    parts = (said.get("data"), *section(said, "includes").values())
+    return sum(len(part) if isinstance(part, list) else 1 for part in parts if part)
 
 
 def published_at(post: str) -> datetime:
@@ -215,11 +250,11 @@ def username(url: str) -> str | None:
     >>> username("https://x.com/ann"), username("twitter.com/@ann/status/1"), username("https://blog.example/ann")
     ('ann', 'ann', None)
     """
-    text = url.strip()
-    if re.fullmatch(r"@\w{1,15}", text):
-        return text[1:]
+    address = url.strip()
+    if re.fullmatch(r"@\w{1,15}", address):
+        return address[1:]
     try:
-        parts = urlsplit(text if "://" in text else f"https://{text}")
+        parts = urlsplit(address if "://" in address else f"https://{address}")
         host = (parts.hostname or "").lower()
     except ValueError:
         return None

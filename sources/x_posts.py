@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sources.model import Row
+from sources.x_api import text
 
 _COUNTERS = {
     "likes": "like_count",
@@ -46,7 +47,11 @@ def user_url(username: object) -> str | None:
 def person(user_id: str | None, users: Users) -> Row:
     """The columns that say who it is: the id, which outlives the name, and what is known of the name."""
     said = users.get(user_id or "", {})
-    return {"person": user_id, "person_name": said.get("name"), "person_url": user_url(said.get("username"))}
+    return {
+        "person": user_id,
+        "person_name": text(said.get("name")),
+        "person_url": user_url(text(said.get("username"))),
+    }
 
 
 def own_post(post: Mapping[str, Any], *, me: str) -> Row | None:
@@ -60,8 +65,8 @@ def own_post(post: Mapping[str, Any], *, me: str) -> Row | None:
         "url": f"https://x.com/i/status/{post['id']}",
         "published_at": post.get("created_at"),
         "kind": "note",
-        "language": post.get("lang"),
-        "text": (note.get("text") if isinstance(note, dict) else None) or post.get("text"),
+        "language": text(post.get("lang")),
+        "text": (text(note.get("text")) if isinstance(note, dict) else None) or text(post.get("text")),
         "in_reply_to": refs.get("replied_to"),
     }
 
@@ -111,7 +116,7 @@ def inbound(post: Mapping[str, Any], *, me: str, users: Users, own: set[str], st
     row = {
         "direction": "inbound",
         "occurred_at": post.get("created_at"),
-        "content_text": post.get("text") if store_text else None,
+        "content_text": text(post.get("text")) if store_text else None,
         **person(author, users),
     }
     names_us = any(user_id == me for user_id, _ in mentioned(post))

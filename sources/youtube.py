@@ -25,7 +25,21 @@ from sources.observations import LISTS, POSTS
 from sources.observations import TABLES as OBSERVATIONS
 from sources.schedule import AGES
 from sources.visit import PausedError, Visit
-from sources.youtube_api import AbsentError, Api, Asking, channel, channel_url, count, headers, items, moment, selector
+from sources.youtube_api import (
+    AbsentError,
+    Api,
+    Asking,
+    channel,
+    channel_url,
+    count,
+    damaged,
+    headers,
+    items,
+    moment,
+    section,
+    selector,
+    text,
+)
 from sources.youtube_comments import Thread, comment, reply_rows, thread, top_row
 
 NAME = PLATFORM = "youtube"
@@ -77,18 +91,18 @@ class _Channel:
             for stream in STREAMS:
                 visit.succeeded(stream)  # partial and not down: the platform is well
             raise
-        snippet, statistics = found.get("snippet") or {}, found.get("statistics") or {}
-        self.id, self.handle = str(found["id"]), snippet.get("customUrl")
-        born_at = snippet.get("publishedAt")
+        snippet, statistics = section(found, "snippet"), section(found, "statistics")
+        self.id, self.handle = str(found["id"]), text(snippet.get("customUrl"))
+        born_at = text(snippet.get("publishedAt"))
         yield visit.profile(
-            profile=self.id, handle=self.handle, url=channel_url(self.id), name=snippet.get("title"), born_at=born_at,
+            profile=self.id, handle=self.handle, url=channel_url(self.id), name=text(snippet.get("title")), born_at=born_at,
             state="active",
         )  # fmt: skip
         visit.born_at = moment(born_at)
         followers = None if statistics.get("hiddenSubscriberCount") is True else statistics.get("subscriberCount")
-        uploads = (found.get("contentDetails") or {}).get("relatedPlaylists", {}).get("uploads")
+        uploads = text(section(section(found, "contentDetails"), "relatedPlaylists").get("uploads"))
         with budgets.within(visit, "posts"):
-            pages = lambda: self._posts(str(uploads), count(statistics.get("videoCount")))  # noqa: E731
+            pages = lambda: self._posts(uploads, count(statistics.get("videoCount")))  # noqa: E731
             yield from visit.items("posts", "posts", pages, table=POSTS)
             self.api.check()
         visit.oldest = min((published for published, _ in self.videos.values()), default=None)
@@ -113,12 +127,16 @@ class _Channel:
                 self.api.check()
             self.api.check()
 
-    def _posts(self, uploads: str, claimed: int | None) -> Iterator[list[Row]]:
+    def _posts(self, uploads: str | None, claimed: int | None) -> Iterator[list[Row]]:
         """The uploads, newest first; only what `videos.list` still shows is a video (not private, not deleted)."""
+        if not uploads:
+            raise damaged(f"{self.api.base}/channels")
         try:
             for page in self.api.pages("playlistItems", part="contentDetails", playlistId=uploads, maxResults=50):
-                ids = [str((item.get("contentDetails") or {}).get("videoId") or "") for item in page]
-                known = ",".join(sorted({video for video in ids if video}))
+                ids = {text(section(item, "contentDetails").get("videoId")) or "" for item in page}
+                if "" in ids:
+                    raise damaged(f"{self.api.base}/playlistItems")
+                known = ",".join(sorted(ids))
                 shown = self.api.get("videos", part="snippet,statistics", id=known, maxResults=50) if known else {}
                 yield [row for item in items(shown, self.api.base) for row in self._video(item)]
         except AbsentError as error:
@@ -126,21 +144,21 @@ class _Channel:
                 raise  # a channel without videos has no list of them
 
     def _video(self, item: dict[str, Any]) -> Iterator[Row]:
-        snippet, statistics = item.get("snippet") or {}, item.get("statistics") or {}
-        if not item.get("id") or snippet.get("liveBroadcastContent") == "upcoming":
+        snippet, statistics = section(item, "snippet"), section(item, "statistics")
+        if snippet.get("liveBroadcastContent") == "upcoming":
             return  # announced and not yet published
-        video = str(item["id"])
-        published = moment(snippet.get("publishedAt"))
-        if published is not None:
-            counts = {n: count(statistics.get(f"{n[:-1]}Count")) for n in ("views", "likes", "comments")}
-            self.videos[video] = (published, counts)
-        title, description = str(snippet.get("title") or ""), str(snippet.get("description") or "")
+        video, published = text(item.get("id")), moment(snippet.get("publishedAt"))
+        if video is None or published is None:
+            raise damaged(f"{self.api.base}/videos")
+        counts = {n: count(statistics.get(f"{n[:-1]}Count")) for n in ("views", "likes", "comments")}
+        self.videos[video] = (published, counts)
+        title, description = text(snippet.get("title")) or "", text(snippet.get("description")) or ""
         yield {
             "post": video,
             "url": f"https://www.youtube.com/watch?v={video}",
             "published_at": snippet.get("publishedAt"),
             "kind": "video",
-            "language": snippet.get("defaultAudioLanguage") or snippet.get("defaultLanguage"),
+            "language": text(snippet.get("defaultAudioLanguage")) or text(snippet.get("defaultLanguage")),
             "text": f"{title}\n\n{description}".strip(),
         }
 
@@ -172,7 +190,7 @@ class _Channel:
                     "commentThreads", part="snippet,replies", videoId=video, order="time", maxResults=100,
                     textFormat="plainText",
                 ):  # fmt: skip
-                    read = [found for item in page for found in [thread(item)] if found]
+                    read = [thread(item, address) for item in page]
                     threads.update({found.top.id: found for found in read})
                     rows = [top_row(t.top, me=self.id, video=video, store_text=visit.store_text) for t in read]
                     yield [row for row in rows if row is not None]
@@ -231,7 +249,7 @@ class _Channel:
                 listed = self.api.pages(
                     "comments", part="snippet", parentId=top.id, maxResults=100, textFormat="plainText"
                 )
-                replies = [reply for page in listed for item in page for reply in [comment(item)] if reply]
+                replies = [comment(item, self.api.base) for page in listed for item in page]
             # All at once: who is answered follows from what was said before.
             yield reply_rows(top, replies, me=self.id, handle=self.handle, video=video, store_text=visit.store_text)
 
@@ -268,10 +286,10 @@ def recognise(account: AccountSource, client: Client) -> Recognised | None:
         return None
     asked = Asking(client, account)
     found = channel(asked)
-    snippet, statistics = found.get("snippet") or {}, found.get("statistics") or {}
+    snippet, statistics = section(found, "snippet"), section(found, "statistics")
     videos = count(statistics.get("videoCount"))
     many = "" if videos is None else f", {videos:,} video{'' if videos == 1 else 's'}"
-    title = snippet.get("title")
+    title = text(snippet.get("title"))
     return Recognised(
         source=NAME, url=channel_url(str(found["id"])), title=title, summary=f"YouTube channel '{title}'{many}"
     )

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -98,11 +98,27 @@ class Api:
 
 
 def items(said: dict[str, Any], where: str) -> list[dict[str, Any]]:
-    """The `items` of an answer; what is no object is left out. Raises `SourceError` where they are no list."""
+    """The `items` of an answer. Raises `SourceError` where they are no list of objects."""
     found = said.get("items", [])
-    if not isinstance(found, list):
-        raise SourceError("YouTube's answer has no list of items", where, "Try again later.")
-    return [item for item in found if isinstance(item, dict)]
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise damaged(where)
+    return found
+
+
+def damaged(where: str) -> SourceError:
+    """An answer lacks what every such answer has, so the list is not believed: nothing in it is regarded as gone."""
+    return SourceError("YouTube's answer is damaged", where, "It is read again the next night.")
+
+
+def section(item: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A part of an item; empty where it is missing or no object."""
+    found = item.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def text(value: object) -> str | None:
+    """The text; null where it is none."""
+    return value if isinstance(value, str) else None
 
 
 def _reasons(body: bytes) -> set[str]:
@@ -142,10 +158,10 @@ def count(value: object) -> int | None:
         return None
 
 
-def moment(text: object) -> datetime | None:
+def moment(said: object) -> datetime | None:
     """The moment that a text names; null where it names none."""
     try:
-        return parse_time(text) if isinstance(text, str) else None
+        return parse_time(said) if isinstance(said, str) else None
     except ValueError:
         return None
 
@@ -176,13 +192,13 @@ def selector(url: str) -> dict[str, str] | None:
     >>> selector("https://blog.example/@ann") is None
     True
     """
-    text = url.strip()
-    if _CHANNEL_ID.fullmatch(text):
-        return {"id": text}
-    if re.fullmatch(r"@[^\s/@]+", text):
-        return {"forHandle": text}
+    address = url.strip()
+    if _CHANNEL_ID.fullmatch(address):
+        return {"id": address}
+    if re.fullmatch(r"@[^\s/@]+", address):
+        return {"forHandle": address}
     try:
-        parts = urlsplit(text if "://" in text else f"https://{text}")
+        parts = urlsplit(address if "://" in address else f"https://{address}")
         host = (parts.hostname or "").lower()
     except ValueError:
         return None
@@ -203,7 +219,7 @@ def channel(api: Api) -> dict[str, Any]:
             "This names no YouTube channel", url, "Give its @handle, such as https://www.youtube.com/@handle."
         )
     for item in items(api.get("channels", part="snippet,statistics,contentDetails", **which), url):
-        if item.get("id"):
+        if text(item.get("id")):
             return item
     raise SourceError(
         "YouTube knows no such channel", url, "Look at the address in a browser: was it renamed, or closed?"

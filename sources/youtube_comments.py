@@ -5,12 +5,12 @@ begins with, else it is the comment itself. What two other people say to each ot
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sources.model import Row
-from sources.youtube_api import count
+from sources.youtube_api import count, damaged, section, text
 
 _ADDRESSED = re.compile(r"^[\s\u200b]*@([^\s,:;!?]+)")
 
@@ -26,18 +26,18 @@ class Comment:
     published_at: str | None
 
 
-def comment(item: dict[str, Any]) -> Comment | None:
-    """The comment in an item of the API; null for one without an id."""
-    said = item.get("snippet") or {}
-    author = said.get("authorChannelId") or {}
-    if not item.get("id"):
-        return None
+def comment(item: Mapping[str, Any], where: str) -> Comment:
+    """The comment in an item of the API. Raises `SourceError` for one without an id, a time or a text."""
+    said = section(item, "snippet")
+    comment_id, written = text(item.get("id")), text(said.get("textDisplay"))
+    if comment_id is None or written is None or text(said.get("publishedAt")) is None:
+        raise damaged(where)
     return Comment(
-        id=str(item["id"]),
-        author=author.get("value") if isinstance(author, dict) else None,
-        name=said.get("authorDisplayName"),
-        text=str(said.get("textDisplay") or ""),
-        published_at=said.get("publishedAt"),
+        id=comment_id,
+        author=text(section(said, "authorChannelId").get("value")),
+        name=text(said.get("authorDisplayName")),
+        text=written,
+        published_at=text(said.get("publishedAt")),
     )
 
 
@@ -50,17 +50,14 @@ class Thread:
     shown: list[Comment]
 
 
-def thread(item: dict[str, Any]) -> Thread | None:
-    """The thread in an item of the API; null for one without a comment."""
-    said = item.get("snippet") or {}
-    top = comment(said.get("topLevelComment") or {})
-    if top is None:
-        return None
-    shown = (item.get("replies") or {}).get("comments") or []
+def thread(item: Mapping[str, Any], where: str) -> Thread:
+    """The thread in an item of the API. Raises `SourceError` for one without a comment."""
+    said = section(item, "snippet")
+    shown = section(item, "replies").get("comments")
     return Thread(
-        top=top,
+        top=comment(section(said, "topLevelComment"), where),
         total=count(said.get("totalReplyCount")) or 0,
-        shown=[reply for found in shown for reply in [comment(found)] if reply],
+        shown=[comment(found, where) for found in shown if isinstance(found, dict)] if isinstance(shown, list) else [],
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 from collected import Store, settled
-from faults import FaultProxy, Schedule
+from faults import SHAPES, FaultProxy, Schedule
 from serve_x import ME, TOKEN, Post, X, community, post_id, serving
 
 from assets.staging import x as staging
@@ -270,3 +270,17 @@ def test_nothing_is_lost_or_doubled_after_nights_with_faults(site: X, seed: int)
     staged = store.staged(staging)
     for shape in ("profiles", "posts", "interactions", "quarantine"):
         assert settled(staged[shape]).equals(settled(expected[shape])), shape
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_fields_that_are_missing_or_of_another_type_break_and_retract_nothing(site: X, seed: int) -> None:
+    store = whole(site)
+    before = interactions(store)
+    with FaultProxy(site.address, Schedule.seeded(seed, rate=0.4, kinds=SHAPES)) as proxy:
+        collection = Collection(limits=LIMITS, budgets={"x": 10_000}, sleep=lambda _: None)
+        said = account(site, endpoint=proxy.base)
+        store.collect(x, [said], read_at=FIRST + timedelta(days=14), collection=collection)
+    assert interactions(store) >= before
+    assert store.staged(staging)["posts"]["deleted_at"].null_count() == len(store.staged(staging)["posts"])
+    night(store, site, FIRST + timedelta(days=28))
+    assert interactions(store) == before

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 from collected import Store, settled
+from faults import SHAPES, FaultProxy, Schedule
 from serve_youtube import KEY, ME, Video, YouTube, community, person, serving
 
 from assets.staging import youtube as staging
@@ -286,3 +287,17 @@ def test_the_pipeline_loads_what_was_spent(site: YouTube, warehouse: Callable[[s
     raw = warehouse("youtube")
     raw.load(youtube.source([account(site)], read_at=FIRST, collection=Collection(limits=LIMITS)))
     assert raw.table("spending")["amount"].to_list() == [len(site.requests)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_fields_that_are_missing_or_of_another_type_break_and_retract_nothing(site: YouTube, seed: int) -> None:
+    store = whole(site)
+    before = interactions(store)
+    with FaultProxy(site.address, Schedule.seeded(seed, rate=0.4, kinds=SHAPES)) as proxy:
+        collection = Collection(limits=LIMITS, budgets={"youtube": 8_000}, sleep=lambda _: None)
+        said = account(site, endpoint=proxy.base)
+        store.collect(youtube, [said], read_at=FIRST + timedelta(days=14), collection=collection)
+    assert interactions(store) >= before
+    assert store.staged(staging)["posts"]["deleted_at"].null_count() == len(store.staged(staging)["posts"])
+    night(store, site, FIRST + timedelta(days=28))
+    assert interactions(store) == before
