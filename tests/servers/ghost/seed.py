@@ -4,10 +4,13 @@
 seed.py http://127.0.0.1:2368 STATE  ->  STATE/keys.json (the keys of an integration), STATE/truth.json (what there is).
 """
 
+import contextlib
 import http.cookiejar
 import json
+import sqlite3
 import sys
 import urllib.request
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from sources.ghost_api import signed
 
-OWNER = {"name": "Ann", "email": "ann@example.test", "password": "a-long-pass-4-ghost", "blogTitle": "Slow Letters"}
+OWNER = {"name": "Ann", "email": "ann@example.test", "password": "seventeen wet larches", "blogTitle": "Slow Letters"}
 NAMES = ("Bo", "Cy", "Dee", "Élan", "Fay", "غزالة", "Gus \N{ROCKET}", "Hal", "Ida", "Jo", "Kim", "Lou")
 MEMBERS = 105
 """More than a page of a list."""
@@ -35,7 +38,7 @@ class Ghost:
         if self.key:
             headers["Authorization"] = f"Ghost {signed(self.key, datetime.now(UTC).timestamp())}"  # noqa: TID251
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.base}/ghost/api/admin/{path}", data, headers, method=method)  # noqa: S310
+        request = urllib.request.Request(f"{self.base}/ghost/api/admin/{path}", data, headers, method=method)
         with self.opener.open(request, timeout=60) as answer:
             said = answer.read()
         return json.loads(said) if said[:1] in (b"{", b"[") else None
@@ -58,8 +61,17 @@ def main(base: str, state: Path) -> None:
     for post in ghost.ask("GET", "posts/?limit=100")["posts"]:
         ghost.ask("DELETE", f"posts/{post['id']}/")
     truth = fill(ghost)
+    backdate(state / "data" / "ghost.db", truth["members"])
     (state / "keys.json").write_text(json.dumps(said))
     (state / "truth.json").write_text(json.dumps(truth, indent=1))
+
+
+def backdate(database: Path, members: list[dict[str, Any]]) -> None:
+    """When the members joined: the API takes that for comments and posts, not for members."""
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        for member in members:
+            when = member["created_at"][:19].replace("T", " ")
+            connection.execute("update members set created_at = ? where id = ?", (when, member["id"]))
 
 
 def fill(ghost: Ghost) -> dict[str, Any]:
@@ -89,6 +101,14 @@ def fill(ghost: Ghost) -> dict[str, Any]:
         )
     ghost.add("posts", "?source=html", title="A draft", html="<p>Not yet.</p>")
 
+    talk(ghost, truth, at, posts, members)
+    return truth
+
+
+def talk(ghost: Ghost, truth: dict[str, Any], at: Callable[..., str], posts: list[str], members: list[str]) -> None:
+    """Comments, answers to them, and two that the staff hides."""
+    ann = truth["ann"]
+
     def say(post: int, member: str, hours: float, answers: str | None = None, thread: str | None = None) -> str:
         when = at(12 * post, hours)
         fields: dict[str, Any] = {"post_id": posts[post], "member_id": member, "created_at": when}
@@ -115,7 +135,6 @@ def fill(ghost: Ghost) -> dict[str, Any]:
         hidden = say(22, members[1], 30)
         ghost.ask("PUT", f"comments/{hidden}/", {"comments": [{"id": hidden, "status": "hidden"}]})
         truth["hidden"].append(hidden)
-    return truth
 
 
 if __name__ == "__main__":

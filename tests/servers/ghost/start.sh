@@ -45,5 +45,8 @@ for _ in $(seq 240); do
   sleep .5
 done
 curl -sf -o /dev/null http://127.0.0.1:2368/ghost/api/admin/site/
-[ -f seeded ] || { python3 "$HERE/seed.py" http://127.0.0.1:2368 "$DIR" && touch seeded; }
+if [ ! -f seeded ]; then
+  "${PYTHON:-python3}" "$HERE/seed.py" http://127.0.0.1:2368 "$DIR"
+  touch seeded
+fi
 echo "http://127.0.0.1:2368"
