@@ -51,8 +51,14 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--endpoint", help="read from this server instead (a mirror, a test server)")
     add.add_argument("--allow-private", action="store_true", help="allow addresses of this machine and its network")
 
-    imports = verbs.add_parser("import", help="import activity files (CSV, JSON Lines, Parquet)")
-    imports.add_argument("path", nargs="*", help="files, recognised as posts or interactions by their columns")
+    imports = verbs.add_parser(
+        "import", help="import an export archive (X, Mastodon, Bluesky, webmention.io) or activity files"
+    )
+    imports.add_argument(
+        "path",
+        nargs="*",
+        help="archives (zip, tar.gz, CAR, JSON) and activity files (CSV, JSON Lines, Parquet), recognised by content",
+    )
     imports.add_argument(
         "--posts",
         metavar="FILE",
@@ -63,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="interactions: person, kind, occurred_at, and optionally direction, post, ...",
     )
-    imports.add_argument("--account", help="the account, where the files have no `account` column")
+    imports.add_argument("--account", help="the account: archives need it, and files without an `account` column")
     imports.add_argument("--platform", help="the platform's name (default: activity)")
     imports.add_argument(
         "--covers", nargs=2, type=_date, metavar=("FROM", "TO"), help="the days the files are complete for"

@@ -1,4 +1,4 @@
-"""`rapport import`: activity files into the warehouse, and at once what was read and what was set aside."""
+"""`rapport import`: archives and activity files into the warehouse, and at once what was read and what was set aside."""
 
 import argparse
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from assets import ingest
 from assets.staging import activity as staging
+from orchestration import import_archive
+from orchestration.import_archive import Archives
 from orchestration.settings import Settings
 from orchestration.sole_use import sole_use
 from orchestration.warehouse import Warehouse
@@ -23,13 +25,14 @@ RAW = ("posts", "interactions")
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to import: at least one file."""
+    """What to import: at least one file of activity, or archives."""
 
     posts: Path | None = None
     interactions: Path | None = None
     account: str | None = None
     platform: str | None = None
     covers: tuple[date, date] | None = None
+    archives: Archives | None = None
 
     def files(self) -> list[tuple[Shape, Path]]:
         """The files that are there, with their shapes."""
@@ -38,24 +41,25 @@ class Request:
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> list["Request"]:
-        """The requests of a command line: the named files together, each unnamed file by its columns.
+        """The requests of a command line: archives, the named files together, each unnamed file by its columns.
 
-        Raises `SourceError` where no file is given or one is neither shape.
+        Raises `SourceError` where no file is given or one is nothing that can be imported.
         """
         named = {shape: Path(path) for shape in RAW if (path := getattr(options, shape))}
         found: list[dict[str, Path]] = [named] if named else []
-        for path in map(Path, options.path):
+        archives, others = import_archive.found([Path(path) for path in options.path], options.account)
+        for path in others:
             shape = shape_of(path)
             # A posts file and an interactions file of one command belong together: they cover each other's streams.
             free = next((files for files in found if shape not in files), None)
             if free is None:
                 found.append(free := {})
             free[shape] = path
-        if not found:
+        if not found and archives is None:
             raise SourceError(
                 "There is nothing to import",
                 "no file was named",
-                "rapport import FILE, or --posts FILE --interactions FILE.",
+                "rapport import ARCHIVE --account NAME, rapport import FILE, or --posts FILE --interactions FILE.",
             )
         taken = {connector.platform for connector in REGISTRY.values() if connector.is_nightly}
         if options.platform in taken:
@@ -64,7 +68,17 @@ class Request:
                 "Choose another name, such as archive.",
             )  # fmt: skip
         covers = tuple(options.covers) if options.covers else None
-        return [cls(**files, account=options.account, platform=options.platform, covers=covers) for files in found]
+        activity_files = [
+            cls(
+                posts=files.get("posts"),
+                interactions=files.get("interactions"),
+                account=options.account,
+                platform=options.platform,
+                covers=covers,
+            )
+            for files in found
+        ]
+        return [*([cls(archives=archives, account=options.account)] if archives else []), *activity_files]
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,9 @@ def _run(settings: Settings, requests: list[Request]) -> Imported:
     lines: list[str] = []
     is_useful = True
     for request in requests:
+        if request.archives is not None:
+            lines += _archives(settings, request.archives)
+            continue
         before = _counts(settings)
         started = datetime.now(UTC)  # noqa: TID251 - an import happens now
         notes, seconds = load(settings, request, started)
@@ -108,8 +125,31 @@ def _run(settings: Settings, requests: list[Request]) -> Imported:
             if _is_useless(settings, shape, path, bad.get(shape, 0)):
                 lines.append(f"No row of {path.name} can be used: correct it as said above, and import it again.")
                 is_useful = False
-    _record(settings)
+    _record(settings, _filled(requests))
     return Imported("\n".join(lines), is_useful)
+
+
+def _archives(settings: Settings, archives: Archives) -> list[str]:
+    """Import archives; say what was new."""
+    names = {
+        table.name: ingest.asset_name(source, table.name)
+        for source in archives.sources()
+        for table in REGISTRY[source].tables
+        if table.name in (*RAW, "mentions")
+    }
+    before, notes = _rows_of(settings, names), list[str]()
+    started = datetime.now(UTC)  # noqa: TID251 - an import happens now
+    import_archive.load(settings, archives, read_at=started, warn=notes.append)
+    seconds = (datetime.now(UTC) - started).total_seconds()  # noqa: TID251
+    after = _rows_of(settings, names)
+    new = {name: after[name] - before[name] for name in names}
+    return [*import_archive.said(archives, new, seconds), *(f"  note: {note}" for note in notes)]
+
+
+def _filled(requests: list[Request]) -> list[str]:
+    """The connectors whose raw tables the requests fill."""
+    sources = [activity.NAME] if any(request.archives is None for request in requests) else []
+    return sources + [name for request in requests if request.archives for name in request.archives.sources()]
 
 
 def load(settings: Settings, request: Request, started: datetime | None = None) -> tuple[list[str], float]:
@@ -130,21 +170,17 @@ def load(settings: Settings, request: Request, started: datetime | None = None) 
     try:
         pipeline.run(source)
     except PipelineStepFailed as failed:
-        raise _cause(failed) from failed
+        raise import_archive.cause(failed) from failed
     return notes, (datetime.now(UTC) - started).total_seconds()  # noqa: TID251
 
 
-def _cause(failed: BaseException) -> BaseException:
-    """What a connector said, inside what dlt makes of it; the whole where it said nothing."""
-    inner: BaseException | None = failed
-    while inner is not None and not isinstance(inner, SourceError):
-        inner = inner.__cause__ or inner.__context__
-    return inner or failed
-
-
 def _counts(settings: Settings) -> dict[str, int]:
+    return _rows_of(settings, {shape: ingest.asset_name(activity.NAME, shape) for shape in RAW})
+
+
+def _rows_of(settings: Settings, names: dict[str, str]) -> dict[str, int]:
     warehouse = Warehouse(settings.warehouse_path)
-    counts = {shape: warehouse.rows(ingest.asset_name(activity.NAME, shape)) for shape in RAW}
+    counts = {label: warehouse.rows(name) for label, name in names.items()}
     warehouse.close()
     return counts
 
@@ -201,11 +237,11 @@ def _raw(warehouse: Warehouse, shape: str) -> pl.LazyFrame:
     return warehouse.read(name) if warehouse.has(*warehouse.location(name)) else ingest.empty_raw(name).lazy()
 
 
-def _record(settings: Settings) -> None:
+def _record(settings: Settings, sources: list[str]) -> None:
     """Say in the lineage that the raw tables were filled."""
     import dagster as dg  # noqa: PLC0415 - seconds, after the files are safe
 
-    names = [ingest.asset_name(activity.NAME, table.name) for table in activity.TABLES]
+    names = [ingest.asset_name(source, table.name) for source in sources for table in REGISTRY[source].tables]
     warehouse = Warehouse(settings.warehouse_path)
     counts = {name: warehouse.rows(name) for name in names}
     warehouse.close()

@@ -100,19 +100,23 @@ class _Reader:
             if isinstance(tag, dict) and tag.get("type") == "Mention" and (person := _mentioned(tag, actor))
         }
         own, parent = author_of(actor), author_of(answered)
+        addressed = {*_list(note.get("to")), *_list(note.get("cc"))}
+        is_direct = not addressed & _PUBLIC and not any(address.endswith("/followers") for address in addressed)
+        if is_direct:
+            people = sorted(set(mentions) - {own}) or ([parent] if parent and parent != own else [])
+            for person in people:
+                key = uri if len(people) == 1 or not uri else f"{uri}:{person}"
+                interactions.append({**self._outbound("message", key, person, None, at), "in_reply_to": answered})
+            return
         if answered and not answered.startswith(f"{actor}/") and (parent is None or parent != own):
             person = next((p for p, tag in mentions.items() if answered.startswith(f"{tag.get('href')}/")), parent)
             person = person or next(iter(mentions), None)
             row = self._outbound("reply", uri, person, answered, at)
             interactions.append({**row, "in_reply_to": answered})
             return
-        addressed = {*_list(note.get("to")), *_list(note.get("cc"))}
-        kind = "mention" if addressed & _PUBLIC or any(a.endswith("/followers") for a in addressed) else "message"
         for person in sorted(set(mentions) - {own}):
-            said = self._outbound(kind, f"out:mention:{uri}:{person}" if uri else None, person, None, at)
+            said = self._outbound("mention", f"out:mention:{uri}:{person}" if uri else None, person, None, at)
             interactions.append({**said, "person_url": _text(mentions[person].get("href"))})
-        if kind == "message" and mentions:
-            return
         languages = note.get("contentMap")
         posts.append(
             self.contents.row(

@@ -153,7 +153,10 @@ class _Own:
     def _mentions(self, tweet: dict[str, Any]) -> Iterator[Row]:
         """Whom an own post mentions: each an outbound mention, beside the post."""
         number = _text(tweet.get("id_str") or tweet.get("id"))
-        people = {_text(said.get("id_str") or said.get("id")): said for said in _entities(tweet, "user_mentions")}
+        named = _entities(tweet, "user_mentions")
+        if not named:
+            return
+        people = {_text(said.get("id_str") or said.get("id")): said for said in named}
         for person, said in people.items():
             if person and number and person not in ("-1", self.id):
                 handle = _text(said.get("screen_name"))

@@ -4,6 +4,7 @@ import polars as pl
 
 from assets.staging import observations
 from assets.staging.shapes import Frame
+from quality.catalog.tables import TABLES
 
 NAME = "archive"
 RAW = observations.RAW
@@ -20,8 +21,26 @@ def posts(posts: Frame, sightings: Frame) -> pl.LazyFrame:
 
 
 def interactions(interactions: Frame, posts: Frame, lists: Frame, sightings: Frame) -> pl.LazyFrame:
-    """`stg_archive__interactions`: interactions in both directions."""
-    return observations.interactions(NAME, interactions, posts, lists, sightings, is_archive=True)
+    """`stg_archive__interactions`: interactions in both directions.
+
+    What bears no time was first seen when the archive was made, not when it was imported.
+    """
+    table = TABLES["stg_archive__interactions"]
+    key = ["account_id", "platform", "interaction"]
+    made = (
+        sightings.lazy()
+        .filter(pl.col("event") == "seen")
+        .group_by("account_id", "platform", interaction="item")
+        .agg(made_at=pl.col("observed_at").min())
+    )
+    return (
+        observations.interactions(NAME, interactions, posts, lists, sightings, is_archive=True)
+        .join(made, on=key, how="left")
+        .with_columns(observed_at=pl.coalesce("occurred_at", "made_at", "observed_at"))
+        .with_columns(not_before_at=pl.min_horizontal("not_before_at", "observed_at"))
+        .sort(table.key)
+        .select(table.column_names)
+    )
 
 
 def counters(counters: Frame, posts: Frame) -> pl.LazyFrame:
