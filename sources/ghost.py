@@ -18,7 +18,7 @@ from sources import collection as collecting
 from sources.answers import HttpError
 from sources.batches import Batch
 from sources.collection import Collection
-from sources.ghost_api import Api, Keys, base_of
+from sources.ghost_api import Api, Keys, base_of, has_fields
 from sources.http import Client
 from sources.model import AccountSource, Recognised, Row, SourceError
 from sources.observations import INTERACTIONS, LISTS, POSTS, TABLES
@@ -35,6 +35,7 @@ _POST = {"url": str, "published_at": str, "updated_at": str, "html": str, "visib
 _MEMBER = {"name": str, "email": str, "created_at": str}
 _COMMENT = {"status": str, "created_at": str, "member": dict}
 _USER = {"email": str}
+_LATER = "Try again later; what was collected before is kept."
 
 
 def source(
@@ -58,7 +59,7 @@ def claims(url: str) -> bool:
     (True, True, False)
     """
     parts = urlsplit(url if "//" in url else f"//{url}")
-    return (parts.hostname or "").lower().endswith(".ghost.io") or f"{parts.path}/".endswith("/ghost/")
+    return (parts.hostname or "").lower().endswith(".ghost.io") or parts.path.rstrip("/").endswith("/ghost")
 
 
 def recognise(account: AccountSource, client: Client) -> Recognised | None:
@@ -228,12 +229,17 @@ class _Site:
         for page, _ in self._listed(f"comments/post/{post}"):
             for comment in page:
                 known[comment["id"]] = {**comment, "answers": None}
-                answers, counted = comment.get("replies"), (comment.get("count") or {}).get("replies")
+                answers, count = comment.get("replies"), comment.get("count")
+                counted = count.get("replies") if isinstance(count, dict) else None
                 if counted != 0 and (not isinstance(answers, list) or counted != len(answers)):
                     # The comment shows only the first few of its answers.
                     answers = [reply for more, _ in self._listed(f"comments/{comment['id']}/replies") for reply in more]
                 for reply in answers or []:
+                    if not has_fields(reply, _COMMENT):
+                        raise SourceError("An answer is not as Ghost gives it", f"{self.url} (post {post})", _LATER)
                     known[reply["id"]] = {**reply, "answers": reply.get("in_reply_to_id") or comment["id"]}
+        if not all(_is_sound(comment) for comment in known.values()):
+            raise SourceError("The comments are not as Ghost gives them", f"{self.url} (post {post})", _LATER)
         missing = {str(c["answers"]) for c in known.values() if c["answers"]} - known.keys()
         earlier = self._earlier(missing) if missing else {}
         return [row for comment in known.values() for row in self._row(post, comment, known, earlier)]
@@ -349,6 +355,11 @@ def _post(post: Row) -> Row:
         # Without access only a teaser is shown.
         "text": None if post.get("access") is False else post["html"],
     }
+
+
+def _is_sound(comment: Row) -> bool:
+    member, answers = comment["member"], comment["answers"]
+    return (not member or isinstance(member.get("id"), str)) and (answers is None or isinstance(answers, str))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -146,7 +146,7 @@ class Api:
         while True:
             said = ask(path, {**params, "limit": PER_PAGE, "page": page})
             items, meta = said.get(name), said.get("meta")
-            if not isinstance(items, list) or not all(_has(item, fields) for item in items):
+            if not isinstance(items, list) or not all(has_fields(item, fields) for item in items):
                 raise SourceError(
                     f"The list of {name} is not as Ghost gives it", f"{self.base} ({path})", "Try again later."
                 )
@@ -187,7 +187,8 @@ class Api:
         return result
 
 
-def _has(item: object, fields: Mapping[str, type]) -> bool:
+def has_fields(item: object, fields: Mapping[str, type]) -> bool:
+    """Whether it is an object with an id and these fields, each of its type or null."""
     if not isinstance(item, dict) or not isinstance(item.get("id"), str) or not item["id"]:
         return False
     return all(name in item and (item[name] is None or isinstance(item[name], kind)) for name, kind in fields.items())
