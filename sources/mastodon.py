@@ -6,7 +6,7 @@ lack, and mentions outside own threads), favourites given, and posts for followe
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -17,22 +17,18 @@ from sources.answers import HttpError
 from sources.batches import Batch
 from sources.collection import Collection
 from sources.http import Client
-from sources.mastodon_api import Api, Person, Status, split_address
+from sources.mastodon_api import Api, Person, Status, number, objects, split_address
+from sources.mastodon_feed import MANY, WHOLE_EVERY, Feed, time_of
 from sources.mastodon_notifications import Notifications
-from sources.mastodon_rows import Threads, given, one_click, post
+from sources.mastodon_rows import given, one_click, post
 from sources.model import AccountSource, Recognised, Row, SourceError
 from sources.observations import INTERACTIONS, POSTS, TABLES
-from sources.timestamps import parse_time
 from sources.visit import Pages, Visit
 
 __all__ = ["NAME", "PLATFORM", "STREAMS", "TABLES", "claims", "read", "recognise", "source"]
 
 NAME = PLATFORM = "mastodon"
 STREAMS = ("posts", "inbound", "outbound", "counters")
-MANY = 5_000
-"""Up to so many statuses, or favourites given, are read whole every night."""
-WINDOW = timedelta(days=92)
-WHOLE_EVERY = timedelta(days=28)
 HIDDEN = (401, 403, 404, 405, 410, 422)
 SHORT_CONTEXT = 60
 """Descendants that Mastodon shows without a token."""
@@ -109,8 +105,9 @@ def _read(visit: Visit, collection: Collection, api: Api, user: str) -> Iterator
     yield visit.profile(
         profile=me.id, handle=me.id, url=me.url, name=me.name, born_at=said.get("created_at"), state=state
     )
-    visit.born_at = _time(said.get("created_at"))
-    account = Account(visit=visit, api=api, said=said, me=me, collection=collection)
+    visit.born_at = time_of(said.get("created_at"))
+    feed = Feed(visit=visit, api=api, said=said, me=me, history_of=collection.history)
+    account = Account(visit=visit, api=api, said=said, me=me, feed=feed)
     with visit.stream("posts"):
         yield from account.posts()
     with visit.stream("counters"):
@@ -125,13 +122,6 @@ def _read(visit: Visit, collection: Collection, api: Api, user: str) -> Iterator
                 raise api.refused
 
 
-def _time(text: object) -> datetime | None:
-    try:
-        return parse_time(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-
-
 @dataclass
 class Account:
     """The reading of one account: its own statuses are read once, then everything about each."""
@@ -140,108 +130,41 @@ class Account:
     api: Api
     said: dict[str, Any]
     me: Person
-    collection: Collection
-    had_token: bool = False
-    statuses: dict[str, Status] = field(default_factory=dict)
-    threads: Threads = field(init=False)
+    feed: Feed
     due: dict[str, set[str]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     broken: SourceError | None = None
     hides_followers: bool = False
 
-    def __post_init__(self) -> None:
-        """What the token could see once and nobody can see now is not gone."""
-        self.threads = Threads(me=self.me, store_text=self.visit.store_text)
-        self.had_token = "notifications" in self.visit.memory.complete
-
-    def sees_all(self, _item: str = "") -> bool:
-        """Whether what is missing is gone: not where a token that opened more is refused now."""
-        return self.api.token is not None or not (self.had_token or self.api.refused)
-
     def posts(self) -> Iterator[Batch]:
         """Own posts. Reading them sorts own replies and reposts out, for `outbound`."""
-        since = self._since("posts")
+        since = self.feed.since("posts")
 
         def pages() -> Pages:
-            for page in self._feed(since):
-                yield [post(s, self._continues(s)) for s in page if s.local in self.threads.posts]
+            for page in self.feed.pages(since):
+                yield [post(s, self._continues(s)) for s in page if s.local in self.feed.threads.posts]
 
-        judged = self._judged(since, POSTS.name, "post", "published_at")
+        judged = self.feed.judged(since, POSTS.name, "post", "published_at")
         yield from self.visit.items("posts", "posts", pages, table=POSTS, judged=judged)
         if "posts" not in self.visit.memory.cut and self.visit.memory.complete.get("posts") == self.visit.read_at:
             if since is None:
                 yield from self.visit.items("posts", "posts:whole", lambda: iter(()))
         else:
             self.broken = SourceError("The own statuses could not be read whole", self.api.base, "Try again later.")
-        times = [moment for s in self.threads.posts.values() if (moment := _time(s.published_at))]
+        times = [moment for s in self.feed.threads.posts.values() if (moment := time_of(s.published_at))]
         self.visit.oldest = min(times, default=None)
 
-    def _since(self, name: str) -> datetime | None:
-        whole = self.visit.memory.complete.get(f"{name}:whole")
-        count = self.said.get("statuses_count")
-        if not isinstance(count, int) or count <= MANY or whole is None or self.visit.read_at - whole >= WHOLE_EVERY:
-            return None
-        return self.visit.read_at - WINDOW
-
-    def _judged(self, since: datetime | None, table: str, key: str, time: str) -> Callable[[str], bool]:
-        """Which known items the reading of the feed could have found: all, or those since its oldest page."""
-        dates: dict[str, datetime | None] = {}
-
-        def judged(item: str) -> bool:
-            if not self.sees_all():
-                return False
-            start = since if self._path not in self.api.unpaged else self._oldest()
-            if start is None:
-                return True
-            if not dates:
-                dates.update({row[key]: _time(row[time]) for row in self._history(table)})
-            moment = dates.get(item)
-            return moment is not None and moment >= start
-
-        return judged
-
-    def _oldest(self) -> datetime | None:
-        return min((t for s in self.statuses.values() if (t := _time(s.published_at))), default=None)
-
-    def _history(self, table: str) -> list[Row]:
-        rows = self.collection.history(self.visit.account.account_id)
-        return [r for r in rows[table].to_pylist() if r["platform"] == PLATFORM] if table in rows else []
-
-    @property
-    def _path(self) -> str:
-        return f"/api/v1/accounts/{self.me.local}/statuses"
-
-    def _feed(self, since: datetime | None) -> Iterator[list[Status]]:
-        """Own statuses, newest first, sorted into posts, replies and the rest."""
-        for page in self.api.pages(self._path):
-            statuses = [self._own(self.api.status(item)) for item in page]
-            for status in statuses:
-                self.statuses[status.uri] = status
-                if status.reblog is None and status.visibility != "direct":
-                    is_reply = self.threads.is_reply_to_others(status)
-                    (self.threads.replies if is_reply else self.threads.posts)[status.local] = status
-            yield statuses
-            times = [_time(s.published_at) for s in statuses]
-            if since is not None and times and all(t is not None and t < since for t in times):
-                return
-
-    def _own(self, status: Status) -> Status:
-        """Some servers show an own post that others boosted as their boost."""
-        boosted = status.reblog
-        is_others = boosted is not None and not self.threads.is_mine(status) and self.threads.is_mine(boosted)
-        return boosted if boosted is not None and is_others else status
-
     def _continues(self, status: Status) -> str | None:
-        parent = self.threads.parent(status)
-        return parent.uri if parent is not None and self.threads.is_mine(parent) else None
+        parent = self.feed.threads.parent(status)
+        return parent.uri if parent is not None and self.feed.threads.is_mine(parent) else None
 
     def counters(self) -> Iterator[Batch]:
         """Counters of the profile and of each post; which lists are due is settled before they are remembered."""
-        counts = {name: self.said.get(f"{key}_count") for name, key in
+        counts = {name: number(self.said, f"{key}_count") for name, key in
                   (("followers", "followers"), ("following", "following"), ("posts", "statuses"))}  # fmt: skip
         yield self.visit.counters("profile", PLATFORM, counts)
         for status in self._read_closely():
-            published = _time(status.published_at)
+            published = time_of(status.published_at)
             if published is None:
                 continue
             due = {
@@ -252,20 +175,22 @@ class Account:
                 )
             }
             self.due[status.uri] = due
-            if status.local in self.threads.posts:
+            if status.local in self.feed.threads.posts:
                 yield self.visit.counters("post", status.uri, status.counts, note=bool(due))
 
     def _read_closely(self) -> list[Status]:
         """Own posts, and own replies that somebody answered."""
-        answered = [s for s in self.threads.replies.values() if s.counts["replies"]]
-        return sorted([*self.threads.posts.values(), *answered], key=lambda s: s.uri)
+        answered = [s for s in self.feed.threads.replies.values() if s.counts["replies"]]
+        return sorted([*self.feed.threads.posts.values(), *answered], key=lambda s: s.uri)
 
     def inbound(self) -> Iterator[Batch]:
         """Who likes, reposts, answers, follows, and mentions."""
-        shows = {kind: any(s.counts[kind] for s in self.statuses.values()) for kind in ("likes", "reposts", "replies")}
+        shows = {
+            kind: any(s.counts[kind] for s in self.feed.statuses.values()) for kind in ("likes", "reposts", "replies")
+        }
         for status in self._read_closely():
             for kind in sorted(self.due.get(status.uri, ())):
-                if kind in self.missing or (kind != "replies" and status.local not in self.threads.posts):
+                if kind in self.missing or (kind != "replies" and status.local not in self.feed.threads.posts):
                     continue
                 name = f"{kind}:{status.uri}"
                 count = status.counts[kind]
@@ -279,12 +204,14 @@ class Account:
                     continue
                 yield from self.visit.items(
                     "inbound", name, partial(pages.start, partial(read, status, kind)),
-                    judged=self.sees_all, claimed=count if kind != "replies" else None,
+                    judged=self.feed.sees_all, claimed=count if kind != "replies" else None,
                 )  # fmt: skip
         if self.visit.memory.complete.get("followers") != self.visit.read_at:
             yield from self._follows("inbound", "followers")
         if self.api.token is not None:
-            news = Notifications(visit=self.visit, api=self.api, threads=self.threads, posts=set(self.statuses))
+            news = Notifications(
+                visit=self.visit, api=self.api, threads=self.feed.threads, posts=set(self.feed.statuses)
+            )
             yield from news.read(hides_followers=self.hides_followers)
         if self.missing:
             kinds = ", ".join(sorted(self.missing))
@@ -319,15 +246,15 @@ class Account:
     def _context(self, status: Status, _kind: str) -> Pages:
         """The answers below an own status that concern the account."""
         said = self.api.get(f"/api/v1/statuses/{status.local}/context", dict)
-        above, below = ([self.api.status(s) for s in said.get(k) or ()] for k in ("ancestors", "descendants"))
-        self.threads.meet([*above, *below])
-        yield [row for one in below if (row := self.threads.inbound(one)) is not None]
+        above, below = ([self.api.status(s) for s in objects(said, k)] for k in ("ancestors", "descendants"))
+        self.feed.threads.meet([*above, *below])
+        yield [row for one in below if (row := self.feed.threads.inbound(one)) is not None]
         direct = sum(one.parent == status.local for one in below)
         if self.api.token is None and len(below) >= SHORT_CONTEXT and direct < (status.counts["replies"] or 0):
             raise SourceError(f"The server shows only the first {len(below)} answers", status.uri, "Set a token.")
 
     def _follows(self, stream: str, name: str) -> Iterator[Batch]:
-        claimed = self.said.get(f"{name}_count")
+        claimed = number(self.said, f"{name}_count")
 
         def pages() -> Pages:
             try:
@@ -341,32 +268,30 @@ class Account:
                 self.hides_followers |= name == "followers" and error.status in HIDDEN
                 raise
 
-        yield from self.visit.items(
-            stream, name, pages, claimed=claimed if isinstance(claimed, int) else None, judged=self.sees_all
-        )
+        yield from self.visit.items(stream, name, pages, claimed=claimed, judged=self.feed.sees_all)
         self.hides_followers |= name == "followers" and not self.visit.memory.present.get("followers") and (
             bool(claimed) or self.visit.memory.complete.get("followers") == self.visit.read_at
         )  # fmt: skip
 
     def outbound(self) -> Iterator[Batch]:
         """Answers, messages, reposts and mentions; whom the account follows; with a token what it likes."""
-        since, first = self._since("posts"), [True]
+        since, first = self.feed.since("posts"), [True]
         earlier: dict[str, Row] = {}
-        for row in self._history(INTERACTIONS.name):
+        for row in self.feed.history(INTERACTIONS.name):
             if row["direction"] == "outbound" and row["person"]:
                 said = {name: value for name, value in row.items() if value is not None}
                 earlier.setdefault(str(row["interaction"]), {}).update(said)
 
         def pages() -> Pages:
             if first.pop() if first else False:
-                yield from self._outward(self.statuses.values(), earlier)
+                yield from self._outward(self.feed.statuses.values(), earlier)
                 if self.broken is not None:
                     raise self.broken
                 return
-            for page in self._feed(since):
+            for page in self.feed.pages(since):
                 yield from self._outward(page, earlier)
 
-        judged = self._judged(since, INTERACTIONS.name, "interaction", "occurred_at")
+        judged = self.feed.judged(since, INTERACTIONS.name, "interaction", "occurred_at")
         yield from self.visit.items("outbound", "outbound:posts", pages, judged=judged)
         if self.visit.memory.complete.get("following") != self.visit.read_at:
             yield from self._follows("outbound", "following")
@@ -376,9 +301,9 @@ class Account:
     def _outward(self, statuses: Iterable[Status], earlier: dict[str, Row]) -> Pages:
         for status in statuses:
             answered = None
-            if status.local in self.threads.replies or (status.visibility == "direct" and not status.mentions):
+            if status.local in self.feed.threads.replies or (status.visibility == "direct" and not status.mentions):
                 answered = self._answered(status, earlier.get(status.uri))
-            rows = list(self.threads.outbound(status, answered))
+            rows = list(self.feed.threads.outbound(status, answered))
             for row in rows:  # what it answers may be gone by now: then it stays as it was known
                 known = earlier.get(row["interaction"], {})
                 row.update({name: known.get(name) for name in ("in_reply_to", "post") if row.get(name) is None})
@@ -387,11 +312,11 @@ class Account:
 
     def _answered(self, status: Status, known: Row | None) -> Person | None:
         """Whom an own reply answers. What was answered is asked for once, when the reply is new."""
-        parent = self.threads.parent(status)
+        parent = self.feed.threads.parent(status)
         if parent is None and status.parent is not None and known is None:
             try:
                 parent = self.api.status(self.api.get(f"/api/v1/statuses/{status.parent}", dict))
-                self.threads.meet([parent])
+                self.feed.threads.meet([parent])
             except HttpError as error:
                 if error.status not in HIDDEN:
                     raise
@@ -425,7 +350,7 @@ class Account:
                 if not is_whole and all(row["interaction"] in known for row in rows):
                     return
 
-        yield from self.visit.items("outbound", name, pages, judged=lambda item: is_whole and self.sees_all(item))
+        yield from self.visit.items("outbound", name, pages, judged=lambda item: is_whole and self.feed.sees_all(item))
         if is_whole and self.visit.memory.complete.get(name) == self.visit.read_at:
             yield from self.visit.items("outbound", f"{name}:whole", lambda: iter(()))
 

@@ -214,7 +214,7 @@ class Api:
             text=text(said, "content"), kind=_kind(said), author=self.person(account),
             parent=text(said, "in_reply_to_id"), parent_author=text(said, "in_reply_to_account_id"),
             mentions=tuple(sorted({one.id: one for one in mentions}.values(), key=lambda one: one.id)),
-            counts={name: said.get(f"{key}_count") for name, key in _COUNTS.items()},
+            counts={name: number(said, f"{key}_count") for name, key in _COUNTS.items()},
             reblog=self.status(reblog) if isinstance(reblog, dict) else None,
             quoted=self.status(quoted) if isinstance(quoted, dict) else None,
         )  # fmt: skip
@@ -231,6 +231,20 @@ def text(said: Mapping[str, Any], name: str) -> str | None:
     """
     value = said.get(name)
     return value if isinstance(value, str) and value else None
+
+
+def number(said: Mapping[str, Any], name: str) -> int | None:
+    """A field that holds a count; None where it is missing or something else."""
+    value = said.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def objects(said: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """A field that holds a list of objects. Raises `SourceError` where it does not: nothing would be a claim."""
+    value = said.get(name)
+    if not isinstance(value, list):
+        raise SourceError(f"The server's answer has no list `{name}`", "the Mastodon API", "Try again later.")
+    return [one for one in value if isinstance(one, dict)]
 
 
 def _kind(said: Mapping[str, Any]) -> str:

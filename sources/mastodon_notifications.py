@@ -12,7 +12,7 @@ from typing import Any
 
 from sources.answers import HttpError
 from sources.batches import Batch
-from sources.mastodon_api import Api, Person, Status, text
+from sources.mastodon_api import Api, Person, Status, objects, text
 from sources.mastodon_rows import Threads, one_click
 from sources.model import Row, SourceError
 from sources.timestamps import parse_time
@@ -77,7 +77,7 @@ class Notifications:
 
     def _row(self, said: dict[str, Any], *, hides_followers: bool) -> Row | None:
         """The interaction that a notification tells of; None where it is none, or was taken back."""
-        kind, account, about = said.get("type"), said.get("account"), said.get("status")
+        kind, account, about = text(said, "type"), said.get("account"), said.get("status")
         if not isinstance(account, dict):
             return None
         at = text(said, "created_at")
@@ -116,7 +116,7 @@ class Notifications:
             if error.status not in (404, 410):
                 raise
             return
-        self.threads.meet(self.api.status(one) for one in said.get("ancestors") or ())
+        self.threads.meet(self.api.status(one) for one in objects(said, "ancestors"))
 
     def _pages(self) -> Iterator[list[dict[str, Any]]]:
         pages = self.api.pages("/api/v1/notifications")
@@ -136,9 +136,9 @@ class Notifications:
         url: str | None = "/api/v2/notifications"
         while url is not None:
             said, url = self.api.page(url)
-            accounts = {text(a, "id"): a for a in said.get("accounts") or () if isinstance(a, dict)}
-            statuses = {text(s, "id"): s for s in said.get("statuses") or () if isinstance(s, dict)}
-            groups = [group for group in said.get("notification_groups") or () if isinstance(group, dict)]
+            accounts = {text(a, "id"): a for a in objects(said, "accounts")}
+            statuses = {text(s, "id"): s for s in objects(said, "statuses")}
+            groups = objects(said, "notification_groups")
             for group in groups:
                 times = [group.get("latest_page_notification_at")]
                 about = statuses.get(text(group, "status_id"))
