@@ -37,7 +37,10 @@ def actor(url: str) -> str | None:
     ('alice.bsky.social', 'alice.test', 'did:plc:a')
     """
     said = url.strip()
-    parts = urlsplit(said) if re.match(r"https?://", said, re.IGNORECASE) else None
+    try:
+        parts = urlsplit(said) if re.match(r"https?://", said, re.IGNORECASE) else None
+    except ValueError:
+        return None
     if parts:
         found = re.match(r"/profile/([^/]+)", unquote(parts.path))
         said = found[1] if found else (parts.hostname or "") if parts.path in ("", "/") else ""

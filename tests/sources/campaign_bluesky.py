@@ -1,6 +1,6 @@
 """The campaign's case of Bluesky; run as a program it records the replies anew, of servers that were just seeded.
 
-    seed.py --people 5 --weeks 8
+    seed.py --people 5 --weeks 8 --seed 3
     PYTHONPATH=.:tests python tests/sources/campaign_bluesky.py <app password of alice>
 
 AppView, PDS and PLC are three servers; the recording plays all of them at one address.
@@ -8,7 +8,7 @@ AppView, PDS and PLC are three servers; the recording plays all of them at one a
 
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from collected import Store
@@ -54,7 +54,8 @@ def record(token: str) -> None:
     with _Network(APPVIEW, aliases=names) as network:
         account = make_account(network.base, token=token)
         store = Store()
-        store.collect(bluesky, [account], read_at=NIGHT)
+        for night in range(3):
+            store.collect(bluesky, [account], read_at=NIGHT + timedelta(days=night))
         with Client(allow_private=True) as client:
             bluesky.recognise(account, client)
             api = Api(client, account)
