@@ -71,11 +71,11 @@ def test_adding_again_changes_nothing_and_a_new_endpoint_follows(tmp_path: Path)
         ("[[account]]\nname = 'a'\n[[account.source]]\nsource = 'feed'", "has no `url`"),
         (
             "[[account]]\nname = 'a'\n[[account.source]]\nsource = 'myspace'\nurl = 'x'",
-            "expected one of feed, webmention",
+            "expected one of bluesky, feed, ghost, mastodon, webmention, wordpress, x, youtube",
         ),
         (
             "[[account]]\nname = 'a'\n[[account.source]]\nsource = 'activity'\nurl = 'x'",
-            "expected one of feed, webmention",
+            "expected one of bluesky, feed, ghost, mastodon, webmention, wordpress, x, youtube",
         ),
         ("account = 'a'", r"expected tables, each with the header \[\[account\]\]"),
         ("[account]\nname = 'a'", r"expected tables, each with the header \[\[account\]\]"),
