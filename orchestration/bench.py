@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +26,8 @@ from orchestration.settings import CHECKOUT
 ACCOUNTS = 200
 PEOPLE_PER_ROW = 0.1
 YEARS = 3
+ARCHIVE_ITEMS = 200_000
+"""Tweets of the measured archive; 1,500,000 make one of 2 GB."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Figure:
         return self.value >= self.bound if self.is_at_least else self.value <= self.bound
 
 
-def run(*, rows: int, json_path: str | None, as_of: date) -> int:
+def run(*, rows: int, json_path: str | None, as_of: date, archive_items: int = ARCHIVE_ITEMS) -> int:
     """Measure everything, print the table, and return 0: a slow machine is no error."""
     figures: list[Figure] = []
 
@@ -81,6 +84,11 @@ def run(*, rows: int, json_path: str | None, as_of: date) -> int:
             )
         )
         add(Figure("import, peak resident", measured["resident_gb"], "GB", 3))
+        x_archive(home / "x.zip", tweets=archive_items)
+        read = _inner(["archive", str(home / "x.zip")], home / "archive")
+        rate = archive_items / read["seconds"]
+        add(Figure("X archive import (pipeline run, modules loaded)", rate, "items/s", 50_000, is_at_least=True))
+        add(Figure("X archive import, peak resident", read["resident_gb"], "GB", 1))
         derived = _inner(["derive", as_of.isoformat()], home / "million")
         add(Figure("derive: staging, core, folds and all marts", derived["derive_seconds"], "s", 30))
         add(Figure("the whole night around it (checks, publish, report, Dagster)", derived["seconds"], "s", 90))
@@ -112,6 +120,33 @@ def interactions(*, rows: int, as_of: date, seed: int = 1) -> pl.DataFrame:
             "direction": np.where(random.random(rows) < 0.9, "inbound", "outbound"),
         }
     ).with_columns(pl.col("occurred_at").dt.replace_time_zone("UTC"), account="account" + pl.col("account"))
+
+
+def x_archive(path: Path, *, tweets: int) -> None:
+    """A made-up archive of X: about 1,300 bytes a tweet before packing, a third of them replies."""
+    account = {"accountId": "7", "username": "ann", "createdAt": "2009-01-01T00:00:00.000Z"}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        packed.writestr("data/account.js", f"window.YTD.account.part0 = {json.dumps([{'account': account}])}")
+        with packed.open("data/tweets.js", "w", force_zip64=True) as member:
+            member.write(b"window.YTD.tweets.part0 = [")
+            for number in range(tweets):
+                member.write((", " if number else "").encode() + json.dumps(_tweet(number), indent=1).encode())
+            member.write(b"]")
+
+
+def _tweet(number: int) -> dict[str, object]:
+    link = {"url": "https://t.co/a", "expanded_url": f"https://blog.example/{number}", "display_url": "blog.example"}
+    reply = {"in_reply_to_status_id_str": str(number), "in_reply_to_user_id_str": str(100 + number % 5_000)}
+    said = {
+        "edit_info": {"initial": {"editTweetIds": [str(10**18 + number)], "editsRemaining": "5"}},
+        "retweeted": False, "source": '<a href="https://app.example" rel="nofollow">App</a>',
+        "entities": {"hashtags": [{"text": "tea", "indices": ["1", "5"]}], "user_mentions": [], "urls": [link, link]},
+        "display_text_range": ["0", "100"], "favorite_count": str(number % 9), "id_str": str(10**18 + number),
+        "id": str(10**18 + number), "truncated": False, "retweet_count": "0", "favorited": False, "lang": "en",
+        "created_at": f"Wed Oct {number % 28 + 1:02} 20:{number % 60:02}:24 +0000 {2010 + number % 14}",
+        "full_text": f"Note {number} about tea and what comes with it, at some length https://t.co/a",
+    }  # fmt: skip
+    return {"tweet": {**said, **(reply if number % 3 == 1 else {})}}
 
 
 def _best(measure: Callable[[], float], times: int = 3) -> float:
@@ -168,6 +203,17 @@ def _step(arguments: list[str]) -> dict[str, float]:
         started = time.perf_counter()
         importing.load(settings, importing.Request(interactions=Path(arguments[1])))
         seconds, derive = time.perf_counter() - started, 0.0
+    elif arguments[0] == "archive":
+        from orchestration import import_archive
+
+        few = home / "few.zip"
+        x_archive(few, tweets=10)
+        for place, path in ((replace(settings, home=home / "few"), few), (settings, Path(arguments[1]))):
+            started, derive = time.perf_counter(), 0.0
+            archives = import_archive.Archives(files=((path, "x"),), account="ann")
+            now = datetime.now(UTC)  # noqa: TID251 - an import happens now
+            import_archive.load(place, archives, read_at=now, warn=str)
+            seconds = time.perf_counter() - started
     else:
         from orchestration import night
 
