@@ -164,7 +164,10 @@ class _Site:
 
         yield from self.visit.items("posts", "posts", pages, table=POSTS, judged=judged)
         yield from self._read_whole("posts", since)
-        moments = [_moment(text) for text in (*self.posts.values(), *(known.values() if since else ()))]
+        if since:  # older posts get comments too
+            there = self.visit.memory.present["posts"]
+            self.posts = {**{post: at for post, at in known.items() if post in there}, **self.posts}
+        moments = [_moment(text) for text in self.posts.values()]
         self.visit.oldest = min((moment for moment in moments if moment), default=None)
 
     def _members(self) -> Iterator[Batch]:
