@@ -147,17 +147,18 @@ def test_a_token_that_is_revoked_midway_costs_what_needs_it():
 
 
 def test_a_post_deleted_between_list_and_detail_is_gone_and_no_failure():
+    store = Store()
     with Replay(RECORDING) as server:
-        posts = collect(Store(), server.base)["posts"]
-        lost = posts.filter(pl.col("words") > 0).row(5, named=True)["post"]
+        lost = collect(store, server.base)["interactions"].filter(kind="like")["post"][0]
         local = lost.rpartition("/")[2]
         for (_, target), entry in server._answers.items():
-            if f"/api/v1/statuses/{local}" in target:
+            if f"/api/v1/statuses/{local}/" in target:
                 entry.update(status=404, body='{"error": "Record not found"}')
-        server._answers["GET", f"/api/v1/statuses/{local}"] = {"status": 404, "headers": {}, "body": "{}"}
-        tables = collect(Store(), server.base)
-    assert tables["posts"].filter(pl.col("deleted_at").is_not_null())["post"].to_list() in ([lost], [])
+        tables = collect(store, server.base, nights=60)
+    deleted = tables["posts"].filter(pl.col("deleted_at").is_not_null())
+    assert deleted.select("post", "deleted_at").rows() == [(lost, NIGHT + timedelta(days=60))]
     assert status_of(tables)["inbound"] == "ok"
+    assert tables["interactions"]["retracted_at"].is_null().all()
 
 
 class Pages(Loopback):
