@@ -35,15 +35,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Fast tests first; what needs real data or servers is skipped, with the reason, where it is not there."""
     scripts = Path(os.environ.get("RAPPORT_SERVER_SCRIPTS") or SHARED / "servers")
     reason = None
+    own = ("ghost",)  # servers whose start scripts are in this repository
     if not config.getoption("--servers"):
         reason = "real servers on loopback are tested with `rapport test --servers`"
     elif not scripts.is_dir():
         reason = "the real servers (../shared/servers) are not beside this checkout"
     for item in items:
-        if reason and item.get_closest_marker("servers"):
+        marker = item.get_closest_marker("servers")
+        if reason and marker and not (config.getoption("--servers") and marker.args[0] in own):
             item.add_marker(pytest.mark.skip(reason=reason))
-    missing = pytest.mark.skip(reason="the real data sets (../shared/data) are not beside this checkout")
-    for item in items:
         if item.get_closest_marker("shared") and not (SHARED / "data").is_dir():
             item.add_marker(missing)
     items.sort(key=lambda item: ("servers" in item.keywords, "slow" in item.keywords, "shared" in item.keywords))

@@ -7,10 +7,13 @@ for them, the tests that need a server are skipped, and say so.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 SCRIPTS = Path(os.environ.get("RAPPORT_SERVER_SCRIPTS") or Path(__file__).resolve().parents[3] / "shared" / "servers")  # noqa: TID251
 STATE = Path(os.environ.get("RAPPORT_SERVERS") or "/var/tmp/rapport-servers")  # noqa: TID251
@@ -27,11 +30,11 @@ def truth(server: str) -> dict[str, Any]:
     return found
 
 
-def start(*script: str) -> None:
+def start(*script: str, folder: Path = SCRIPTS) -> None:
     """Run a script of the servers' folder to its end, its output to a log below the state folder."""
     STATE.mkdir(parents=True, exist_ok=True)
     with (STATE / f"{script[0].replace('/', '-')}.log").open("w") as log:
-        command = [str(SCRIPTS / script[0]), *script[1:]]
+        command = [str(folder / script[0]), *script[1:]]
         if script[0].endswith(".py"):
             command.insert(0, sys.executable)
         subprocess.run(
@@ -66,9 +69,17 @@ def start_snac() -> None:
     start("mastodon/seed.py", SNAC, str(STATE / "snac" / "tokens"))
 
 
+def start_ghost() -> None:
+    """A fresh Ghost, seeded; its scripts are our own. Needs Node.js 20, which others of the servers bring along."""
+    if shutil.which("node") is None:
+        pytest.skip("Ghost needs Node.js 20 and npm, which are not installed")
+    start("ghost/start.sh", "fresh", folder=Path(__file__).parent)
+
+
 STARTS = {
     "bluesky": start_bluesky,
     "wordpress": start_wordpress,
     "mastodon-mock": start_mastodon_mock,
     "snac": start_snac,
+    "ghost": start_ghost,
 }

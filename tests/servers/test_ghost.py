@@ -25,7 +25,7 @@ STATE = state.STATE / "ghost"
 
 
 @pytest.fixture
-def keys() -> dict[str, str]:
+def keys(server: dict[str, Any]) -> dict[str, str]:
     try:
         found: dict[str, str] = json.loads((STATE / "keys.json").read_text())
         urllib.request.urlopen(f"{state.GHOST}/ghost/api/admin/site/", timeout=5).close()
