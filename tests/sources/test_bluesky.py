@@ -321,12 +321,11 @@ def test_a_post_deleted_between_list_and_thread(changed):
     read(store, changed.base)
     staged = store.staged(staging)
     gone = staged["interactions"].filter(kind="reply", direction="inbound").drop_nulls("post")["post"][0]
-    other = Store()
     rkey = gone.rpartition("/")[2]
     for target in [t for _, t in changed._answers if "getPostThread" in t and rkey in t]:
         changed.other[target.partition("?")[2]] = refusal(400, "NotFound")
-    assert {status for status, _ in read(other, changed.base).values()} == {"ok"}
-    posts = {row["post"]: row["deleted_at"] for row in other.staged(staging)["posts"].to_dicts()}
+    assert {status for status, _ in read(store, changed.base, night=60).values()} == {"ok"}
+    posts = {row["post"]: row["deleted_at"] for row in store.staged(staging)["posts"].to_dicts()}
     assert {uri for uri, at in posts.items() if at} == {gone}
 
 
