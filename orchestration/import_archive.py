@@ -1,5 +1,6 @@
 """`rapport import` of export archives: into the warehouse through dlt, all of them or nothing."""
 
+import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,8 @@ from sources import archive, archive_webmention, webmention
 from sources.archive_files import Kind, recognise
 from sources.model import SourceError
 
+_ALLOCATIONS = 1_000_000
+"""Millions of rows, none of them in a cycle: the collector of cycles looks at them this rarely, else a third of the time."""
 _NAMES: dict[Kind, str] = {
     "x": "archive of X",
     "mastodon": "archive of Mastodon",
@@ -83,10 +86,14 @@ def _run(settings: Settings, name: str, source: DltSource) -> None:
     if pipeline.has_pending_data:
         pipeline.normalize()
         pipeline.load()
+    often = gc.get_threshold()
+    gc.set_threshold(_ALLOCATIONS, 20, 100)
     try:
         pipeline.run(source)
     except PipelineStepFailed as failed:
         raise cause(failed) from failed
+    finally:
+        gc.set_threshold(*often)
 
 
 def cause(failed: BaseException) -> BaseException:

@@ -5,22 +5,20 @@ import urllib.request
 from datetime import UTC, datetime
 
 import pytest
-from servers import state
 
 from sources import archive
 from sources.archive_files import recognise
 
-pytestmark = pytest.mark.servers
+pytestmark = pytest.mark.servers("bluesky")
 KINDS = {"like": "like", "repost": "repost", "follow": "follow", "answer": "reply", "reply": "reply"}
 
 
 @pytest.mark.parametrize("person", ["alice", "bob"])
-def test_a_repository_is_the_truth(person, tmp_path):
-    truth = state.truth("bluesky")
-    did = truth["people"][person]["did"]
+def test_a_repository_is_the_truth(server, person, tmp_path):
+    did = server["people"][person]["did"]
     path = tmp_path / "repository"
     asked = urllib.parse.urlencode({"did": did})
-    with urllib.request.urlopen(f"{truth['pds']}/xrpc/com.atproto.sync.getRepo?{asked}", timeout=30) as answer:
+    with urllib.request.urlopen(f"{server['pds']}/xrpc/com.atproto.sync.getRepo?{asked}", timeout=30) as answer:
         path.write_bytes(answer.read())
     now = datetime.now(UTC)  # noqa: TID251 - after whatever the seed wrote
     found = {"posts": set(), "interactions": set()}
@@ -30,7 +28,7 @@ def test_a_repository_is_the_truth(person, tmp_path):
                 found["posts"].add((row["post"], row["published_at"]))
             elif batch.table.name == "interactions" and row["kind"] in KINDS.values():
                 found["interactions"].add((row["kind"], row["person"], row["occurred_at"]))
-    own = [record for record in truth["records"] if record["by"] == person and not record["deleted"]]
+    own = [record for record in server["records"] if record["by"] == person and not record["deleted"]]
     answers = {"answer", "reply"}
     assert found["interactions"] == {
         (KINDS[r["kind"]], author(r["subject"]), r["created_at"])
