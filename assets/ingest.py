@@ -192,7 +192,7 @@ class RawHistory:
             }
             return {
                 name: connection.execute(
-                    f'select * from "{schema}"."{name}" where account_id = ? or ?',
+                    f'select * from "{schema}"."{name}" where account_id = ? or ?',  # noqa: S608 - our names
                     [account_id, name == SPENDING.name],  # a budget is shared by all accounts
                 ).to_arrow_table()
                 for name in self.TABLES

@@ -84,9 +84,7 @@ def test_column_lineage_follows_names_unless_told_otherwise():
     }
     assert said["url"] == {"stg_feed__posts.url"}, "the column of the same name; raw tables are not in the catalogue"
     assert said["post_id"] == {
-        f"{table}.{column}"
-        for table in staged("posts")
-        for column in ("account_id", "platform", "post")
+        f"{table}.{column}" for table in staged("posts") for column in ("account_id", "platform", "post")
     }, "what the column says of itself wins over the names"
 
 
