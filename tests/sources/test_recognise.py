@@ -25,7 +25,12 @@ def test_feed_behind_a_page(web, quick, answer):
 def test_webmentions_when_asked_for(web, quick):
     web.routes["/api/mentions.jf2"] = json.dumps({"children": [{"wm-id": 1}]})
     found = recognise(
-        "https://blog.example/", source="webmention", endpoint=web.address, allow_private=True, token=lambda _: "t", limits=quick
+        "https://blog.example/",
+        source="webmention",
+        endpoint=web.address,
+        allow_private=True,
+        token=lambda _: "t",
+        limits=quick,
     )
     assert (found.url, found.title) == ("https://blog.example/", "blog.example")
     assert found.summary == "webmentions of blog.example, 1 webmention"
