@@ -40,7 +40,7 @@ def batches(file: Path, *, account: str, read_at: datetime, store_text: bool = F
                 hosts[host or ""] = hosts.get(host or "", 0) + 1
                 if received := _received(item.get("wm-received")):
                     oldest, newest = min(received, oldest or received), max(received, newest or received)
-            rows = [webmention._row(account, item, store_text=store_text) for item in items]
+            rows = [webmention.mention_row(account, item, store_text=store_text) for item in items]
             yield Batch(webmention.MENTIONS, rows)
     hosts.pop("", None)
     if hosts:

@@ -126,7 +126,7 @@ def batches(
         try:
             with Client(allow_private=account.allow_private, limits=limits) as client:
                 for page in _pages(account, client, token, place, read_at=read_at):
-                    yield Batch(MENTIONS, [_row(account.account_id, m, store_text=store_text) for m in page])
+                    yield Batch(MENTIONS, [mention_row(account.account_id, m, store_text=store_text) for m in page])
                     pages += 1
             outcome = Outcome(status="ok", covers_from=min(datetime.fromisoformat(place["oldest"]), read_at))
         except SourceError as error:
@@ -242,7 +242,8 @@ def _text(value: object) -> str | None:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _row(account_id: str, mention: dict[str, Any], *, store_text: bool) -> Row:
+def mention_row(account_id: str, mention: dict[str, Any], *, store_text: bool) -> Row:
+    """A webmention as a row of `MENTIONS`; what other people wrote only where `store_text` is on."""
     author = mention.get("author")
     author = author if isinstance(author, dict) else {}
     number, private = mention.get("wm-id"), mention.get("wm-private")
