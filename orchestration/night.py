@@ -19,6 +19,7 @@ from orchestration.settings import Settings
 from orchestration.sole_use import sole_use
 from orchestration.warehouse import Warehouse
 from quality.catalog.staging import staged
+from sources.budget import SPENT
 from sources.registry import REGISTRY
 
 LAYERS = ("raw", "staging", "core", "folds", "marts", "published")
@@ -209,7 +210,7 @@ def collection_problems(warehouse: Warehouse, settings: Settings) -> list[str]:
     """The streams whose last reading failed, a line each: account, platform and the reason.
 
     Only of sources that are collected now: what was taken out of rapport.toml, and what a file lacked
-    once, is no problem of this night.
+    once, is no problem of this night. Nor is a budget that is used: the next night goes on.
     """
     collected = {(account.name, entry.source) for account in settings.accounts for entry in account.sources}
     readings = pl.concat([warehouse.read(name) for name in staged("readings")])
@@ -218,5 +219,5 @@ def collection_problems(warehouse: Warehouse, settings: Settings) -> list[str]:
     return [
         f"{row['account_id']} ({row['platform']}, {row['stream']}): {row['reason']}"
         for row in failed.iter_rows(named=True)
-        if (row["account_id"], row["source"]) in collected
+        if (row["account_id"], row["source"]) in collected and not str(row["reason"]).startswith(SPENT)
     ]

@@ -67,13 +67,13 @@ def claims(url: str) -> bool:
 
 
 def recognise(account: AccountSource, client: Client) -> Recognised | None:
-    """What `rapport add` says of a profile; None where the address is no handle or profile of Bluesky.
+    """What `rapport add` says of a profile; None where the address can be no handle.
 
-    The address given back names the DID, which outlives the handle. Raises `SourceError` where
+    A handle of an own domain looks like any site, so only who names the source gets here with one. The address given back names the DID, which outlives the handle. Raises `SourceError` where
     the account does not answer.
     """
     who = actor(account.url)
-    if who is None or not claims(account.url):
+    if who is None:
         return None
     try:
         profile = Api(client, account).ask("app.bsky.actor.getProfile", {"actor": who})

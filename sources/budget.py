@@ -42,6 +42,10 @@ SPENDING = RawTable(
 _OPENING = Lock()
 
 
+SPENT = "The budget of"
+"""How a message begins that says only that the budget is used: nothing went wrong."""
+
+
 class BudgetSpentError(SourceError):
     """Nothing more may be spent today."""
 
@@ -103,7 +107,7 @@ class Budget:
             return self._by_account.pop(account_id, 0), self.spent
 
     def _refusal(self) -> BudgetSpentError:
-        what = self._stopped or f"The budget of {self.limit:,} {self.unit} is used"
+        what = self._stopped or f"{SPENT} {self.limit:,} {self.unit} is used"
         return BudgetSpentError(what, self.where, "It goes on the next night; [budgets] in rapport.toml sets how much.")
 
 

@@ -344,7 +344,7 @@ def test_recognise(recorded):
         assert found.title == "Alice"
         assert found.url.startswith("https://bsky.app/profile/did:plc:")
         assert "@alice.test" in found.summary
-        assert bluesky.recognise(make_account(recorded.base, url="https://blog.example/"), client) is None
+        assert bluesky.recognise(make_account(recorded.base, url="https://blog.example/about"), client) is None
         with pytest.raises(SourceError, match="no such account"):
             bluesky.recognise(make_account(recorded.base, url="@nobody.test"), client)
 
