@@ -9,7 +9,7 @@ import pytest
 from assets.staging import webmention
 from quality.catalog.model import enforce
 from quality.catalog.tables import TABLES
-from sources.webmention import MENTIONS, _row
+from sources.webmention import MENTIONS, mention_row
 
 
 def night(day):
@@ -34,7 +34,7 @@ def mention(number=1, **more):
 def raw(*nights):
     """Raw observations: one list of mentions per night, as the connector stores them."""
     frames = [
-        pl.from_arrow(MENTIONS.arrow([_row("ada", m, store_text=False) for m in mentions], loaded_at=night(day)))
+        pl.from_arrow(MENTIONS.arrow([mention_row("ada", m, store_text=False) for m in mentions], loaded_at=night(day)))
         for day, mentions in enumerate(nights, start=1)
     ]
     return pl.concat(frames).unique("row_hash", keep="first", maintain_order=True)
