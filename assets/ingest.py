@@ -169,35 +169,53 @@ def _slices(
 
 
 class RawHistory:
-    """The raw rows of an account so far, for `sources.collection`; opens the warehouse for a moment only."""
-
-    TABLES = ("lists", "sightings", "counters", "posts", SPENDING.name)
+    """The raw rows of an account so far, for `sources.collection`: every table of the connector, each read when asked for."""
 
     def __init__(self, warehouse_path: str, source: str) -> None:
-        """Read the tables `raw_<source>` of that file."""
+        """Read the tables `raw_<source>` of that file; it is open only while a table is read."""
         self.path, self.source, self._one_at_a_time = warehouse_path, source, Lock()
 
     def __call__(self, account_id: str) -> Mapping[str, pa.Table]:
         """The rows of the account, by table; tables that nothing was loaded into yet are missing."""
+        return _AccountRows(self, account_id)
+
+    def names(self) -> list[str]:
+        """The connector's tables that something was loaded into; dlt's own are not among them."""
+        loaded = self.ask(
+            "select table_name from information_schema.tables where table_schema = ? and table_name not like '\\_dlt%' escape '\\'",
+            [f"raw_{self.source}"],
+        )
+        return sorted(loaded["table_name"].to_pylist()) if loaded is not None else []
+
+    def ask(self, query: str, parameters: Sequence[object]) -> pa.Table | None:
+        """The answer of the warehouse; null where there is none yet."""
         if not Path(self.path).exists():
-            return {}
+            return None
         with self._one_at_a_time, duckdb.connect(self.path) as connection:
             connection.execute("set timezone = 'UTC'")
-            schema = f"raw_{self.source}"
-            there = {
-                name
-                for (name,) in connection.execute(
-                    "select table_name from information_schema.tables where table_schema = ?", [schema]
-                ).fetchall()
-            }
-            return {
-                name: connection.execute(
-                    f'select * from "{schema}"."{name}" where account_id = ? or ?',  # noqa: S608 - our names
-                    [account_id, name == SPENDING.name],  # a budget is shared by all accounts
-                ).to_arrow_table()
-                for name in self.TABLES
-                if name in there
-            }
+            return connection.execute(query, parameters).to_arrow_table()
+
+
+class _AccountRows(Mapping[str, pa.Table]):
+    def __init__(self, history: RawHistory, account_id: str) -> None:
+        self._history, self._account_id = history, account_id
+        self._names = history.names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, name: str) -> pa.Table:
+        if name not in self._names:
+            raise KeyError(name)
+        found = self._history.ask(
+            f'select * from "raw_{self._history.source}"."{name}" where account_id = ? or ?',  # noqa: S608 - our names
+            [self._account_id, name == SPENDING.name],  # a budget is shared by all accounts
+        )
+        assert found is not None  # noqa: S101  its name came from the warehouse
+        return found
 
 
 def _nothing(key: dg.AssetKey) -> dg.MaterializeResult:

@@ -20,7 +20,7 @@ from dlt.extract.source import DltSource
 from sources.batches import Batch, batch_source
 from sources.http import DEFAULT_LIMITS, Client, Limits
 from sources.memory import History, Memory, no_history
-from sources.model import READINGS, STREAMS, AccountSource, Outcome, RawTable, reading
+from sources.model import READINGS, STREAMS, AccountSource, Outcome, RawTable, Row, readings
 from sources.observations import TABLES
 from sources.visit import PausedError, Visit
 
@@ -40,7 +40,8 @@ class Collection:
     `history(account_id)` gives the raw rows so far. `slice_seconds` is how long to read before what was
     read is loaded; then `has_more` is true, and a further `source` with the same object goes on.
     `budgets` is what each connector may spend in a day (its own unit); `shared` is what the accounts of a
-    connector have in common, such as what is left of it.
+    connector have in common, such as what is left of it. `finished` are the accounts that need no further
+    slice, `read_lists` what this night has read of each so far.
     """
 
     history: History = no_history
@@ -52,7 +53,12 @@ class Collection:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     finished: set[tuple[str, str, str]] = field(default_factory=set)
+    read_lists: dict[tuple[str, str, str], set[str]] = field(default_factory=dict)
     has_more: bool = False
+
+    def lists_read(self) -> int:
+        """How many lists of how many accounts this night has read so far."""
+        return sum(map(len, tuple(self.read_lists.values())))
 
     def client(self, account: AccountSource, **options: Any) -> Client:
         """A client for the account, as polite and patient as this collection is."""
@@ -104,13 +110,23 @@ def batches(
     collection.has_more = False
     ends = collection.clock() + collection.slice_seconds
     waiting = [a for a in accounts if (name, a.account_id, a.url) not in collection.finished]
+    before = collection.lists_read()
+
+    def is_over() -> bool:
+        """A slice gets further than the one before it, however short: else a night would not end."""
+        return collection.clock() > ends and collection.lists_read() > before
+
     outcomes: dict[str, list[tuple[Visit, dict[str, Outcome]]]] = {}
 
     def visit(account: AccountSource) -> Iterator[Batch]:
+        if is_over():
+            collection.has_more = True
+            return
+        key = (name, account.account_id, account.url)
         memory = Memory.of(collection.history(account.account_id), platform=platform)
         visit = Visit(
             account=account, platform=platform, read_at=read_at, memory=memory, store_text=store_text,
-            is_over=lambda: collection.clock() > ends,
+            is_over=is_over, read_tonight=collection.read_lists.setdefault(key, set()),
         )  # fmt: skip
         try:
             with visit.account_streams(*streams):
@@ -118,7 +134,7 @@ def batches(
         except PausedError:
             collection.has_more = True
             return
-        collection.finished.add((name, account.account_id, account.url))
+        collection.finished.add(key)
         outcomes.setdefault(account.account_id, []).append((visit, visit.outcomes()))
 
     told, rows = collection.clock(), 0
@@ -135,27 +151,12 @@ def batches(
 
 def _readings(
     name: str, platform: str, account_id: str, visits: Sequence[tuple[Visit, dict[str, Outcome]]], read_at: datetime
-) -> list[dict[str, Any]]:
-    """One reading a stream; of several profiles on a platform the worst counts."""
-    rows = []
-    born = [visit.born_at for visit, _ in visits if visit.born_at]
-    for stream in STREAMS:
-        found = [said[stream] for _, said in visits if stream in said]
-        bad = [outcome for outcome in found if outcome.status != "ok"]
-        if not found:
-            outcome = Outcome(status="not_offered", reason=f"{platform} does not offer it")
-        elif not bad:
-            outcome = Outcome(status="ok", covers_from=max(o.covers_from for o in found if o.covers_from))
-        else:
-            all_down = all(o.status == "down" for o in found)
-            outcome = Outcome(status="down" if all_down else "partial", reason=" ".join(str(o.reason) for o in bad))
-        rows.append(
-            reading(
-                account_id=account_id, platform=platform, source=name, stream=stream, read_at=read_at, status=outcome.status,
-                covers_from=outcome.covers_from, born_at=min(born, default=None), reason=outcome.reason,
-            )
-        )  # fmt: skip
-    return rows
+) -> list[Row]:
+    """One reading a stream; an account may have several profiles on a platform."""
+    outcomes = {stream: [said[stream] for _, said in visits if stream in said] for stream in STREAMS}
+    born = min((visit.born_at for visit, _ in visits if visit.born_at), default=None)
+    rows = readings(account_id, outcomes, platform=platform, source=name, read_at=read_at)
+    return [{**row, "born_at": born} for row in rows]
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,9 @@ class PausedError(Exception):
 class Visit:
     """The reading of one account on one platform, at `read_at`.
 
-    `is_over()` says that the time slice has ended; lists ask it before they start. `store_text` is
-    whether what other people wrote may be kept.
+    `is_over()` says that the time slice has ended; lists ask it before they start. `read_tonight` are the
+    lists that this night has read, in earlier slices too. `store_text` is whether what other people wrote
+    may be kept.
     """
 
     account: AccountSource
@@ -44,6 +45,7 @@ class Visit:
     memory: Memory = field(default_factory=Memory)
     store_text: bool = False
     is_over: Callable[[], bool] = lambda: False
+    read_tonight: set[str] = field(default_factory=set)
     born_at: datetime | None = None
     oldest: datetime | None = None
     _failed: dict[str, list[str]] = field(default_factory=dict)
@@ -137,6 +139,7 @@ class Visit:
             yield self._changes(name, found - known, set())
             known |= found
             yield Batch(LISTS, [self._list(name, len(found), str(error))])
+            self.read_tonight.add(name)
             self.failed(stream, error)
             if isinstance(error, HopelessError):
                 raise
@@ -144,6 +147,7 @@ class Visit:
         yield self._changes(name, found - known, missing)
         known |= found
         known -= missing
+        self.read_tonight.add(name)
         self.memory.complete[name] = self.read_at
         self.memory.cut.discard(name)
         yield Batch(LISTS, [self._list(name, len(found), None)])

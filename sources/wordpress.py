@@ -187,7 +187,7 @@ def _window(
 
 def _is_read(visit: Visit, name: str) -> bool:
     """Whether an earlier slice of this very night has read the list."""
-    return visit.memory.complete.get(name) == visit.read_at and name not in visit.memory.cut
+    return name in visit.read_tonight and name not in visit.memory.cut
 
 
 def _read_whole(visit: Visit, name: str, since: datetime | None) -> Iterator[Batch]:
