@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from types import ModuleType
+from typing import Any
 
 from dlt.extract.source import DltSource
 
@@ -42,6 +44,19 @@ class Connector:
             raise ValueError(f"{self.name}: unknown streams {sorted(unknown)}")
 
 
+def _network(module: ModuleType, **more: Any) -> Connector:
+    """A connector that remembers, as its module declares it."""
+    return Connector(
+        name=module.NAME,
+        platform=module.PLATFORM,
+        streams=module.STREAMS,
+        tables=module.TABLES,
+        source=module.source,
+        remembers=True,
+        **more,
+    )
+
+
 _CONNECTORS = (
     Connector(
         name=feed.NAME,
@@ -57,63 +72,12 @@ _CONNECTORS = (
         tables=webmention.TABLES,
         source=webmention.source,
     ),
-    Connector(
-        name=bluesky.NAME,
-        platform=bluesky.PLATFORM,
-        streams=bluesky.STREAMS,
-        tables=bluesky.TABLES,
-        source=bluesky.source,
-        remembers=True,
-        options=bluesky.OPTIONS,
-    ),
-    Connector(
-        name=mastodon.NAME,
-        platform=mastodon.PLATFORM,
-        streams=mastodon.STREAMS,
-        tables=mastodon.TABLES,
-        source=mastodon.source,
-        remembers=True,
-    ),
-    Connector(
-        name=wordpress.NAME,
-        platform=wordpress.PLATFORM,
-        streams=wordpress.STREAMS,
-        tables=wordpress.TABLES,
-        source=wordpress.source,
-        remembers=True,
-    ),
-    Connector(
-        name=ghost.NAME,
-        platform=ghost.PLATFORM,
-        streams=ghost.STREAMS,
-        tables=ghost.TABLES,
-        source=ghost.source,
-        remembers=True,
-    ),
-    Connector(
-        name=youtube.NAME,
-        platform=youtube.PLATFORM,
-        streams=youtube.STREAMS,
-        tables=youtube.TABLES,
-        source=youtube.source,
-        remembers=True,
-        unit=youtube.UNIT,
-        budget=youtube.BUDGET,
-        estimate=youtube.estimate,
-        day=youtube.DAY,
-    ),
-    Connector(
-        name=x.NAME,
-        platform=x.PLATFORM,
-        streams=x.STREAMS,
-        tables=x.TABLES,
-        source=x.source,
-        remembers=True,
-        options=x.OPTIONS,
-        unit=x.UNIT,
-        budget=x.BUDGET,
-        estimate=x.estimate,
-    ),
+    _network(bluesky, options=bluesky.OPTIONS),
+    _network(mastodon),
+    _network(wordpress),
+    _network(ghost),
+    _network(youtube, unit=youtube.UNIT, budget=youtube.BUDGET, estimate=youtube.estimate, day=youtube.DAY),
+    _network(x, options=x.OPTIONS, unit=x.UNIT, budget=x.BUDGET, estimate=x.estimate),
     Connector(
         name=activity.NAME,
         platform=activity.PLATFORM,

@@ -5,6 +5,7 @@ newest good observation, threads, retractions and the time of a row are the same
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -29,7 +30,40 @@ _POST = ["account_id", "platform", "post"]
 _INTERACTION = ["account_id", "platform", "interaction"]
 
 
-def profiles(source: str, profiles: Frame, *, is_site: bool = False) -> pl.LazyFrame:
+@dataclass(frozen=True)
+class Staging:
+    """The shapes of a source that has nothing of its own to say: each the function below of the same name."""
+
+    source: str
+    is_site: bool = False
+    is_archive: bool = False
+
+    def profiles(self, profiles: Frame) -> pl.LazyFrame:
+        """The profile of each account."""
+        return _profiles(self.source, profiles, is_site=self.is_site)
+
+    def posts(self, posts: Frame, sightings: Frame) -> pl.LazyFrame:
+        """Own posts."""
+        return _posts(self.source, posts, sightings)
+
+    def interactions(self, interactions: Frame, posts: Frame, lists: Frame, sightings: Frame) -> pl.LazyFrame:
+        """Interactions in both directions."""
+        return _interactions(self.source, interactions, posts, lists, sightings, is_archive=self.is_archive)
+
+    def counters(self, counters: Frame, posts: Frame) -> pl.LazyFrame:
+        """Public counters over time."""
+        return _counters(self.source, counters, posts)
+
+    def readings(self, readings: Frame) -> pl.LazyFrame:
+        """Every reading once."""
+        return shapes.readings(self.source, readings)
+
+    def quarantine(self, posts: Frame, interactions: Frame) -> pl.LazyFrame:
+        """What cannot be read, with the reason."""
+        return _quarantine(self.source, posts, interactions, is_archive=self.is_archive)
+
+
+def _profiles(source: str, profiles: Frame, *, is_site: bool = False) -> pl.LazyFrame:
     """`stg_<source>__profiles`: each account's profile, as seen last; of several, the first by id.
 
     The host is given only where the whole host is the account's (`is_site`): authors on it are the account.
@@ -51,7 +85,7 @@ def profiles(source: str, profiles: Frame, *, is_site: bool = False) -> pl.LazyF
     )
 
 
-def posts(source: str, posts: Frame, sightings: Frame) -> pl.LazyFrame:
+def _posts(source: str, posts: Frame, sightings: Frame) -> pl.LazyFrame:
     """`stg_<source>__posts`: each own post once, its newest good observation; a thread is its first post.
 
     A post that a complete reading no longer found is deleted at that reading, where the platform does
@@ -80,7 +114,7 @@ def posts(source: str, posts: Frame, sightings: Frame) -> pl.LazyFrame:
     return rows.lazy().join(judged.lazy(), on=_POST, how="left", maintain_order="left").select(table.column_names)
 
 
-def interactions(
+def _interactions(
     source: str, interactions: Frame, posts: Frame, lists: Frame, sightings: Frame, *, is_archive: bool = False
 ) -> pl.LazyFrame:
     """`stg_<source>__interactions`: each interaction once, its newest good observation.
@@ -125,7 +159,7 @@ def interactions(
     )
 
 
-def counters(source: str, counters: Frame, posts: Frame) -> pl.LazyFrame:
+def _counters(source: str, counters: Frame, posts: Frame) -> pl.LazyFrame:
     """`stg_<source>__counters`: every observation of every counter; those of a thread's later posts are left out."""
     table = TABLES[f"stg_{source}__counters"]
     parts = _roots(_newest_posts(posts)).select("account_id", "platform", subject_id="post")
@@ -140,12 +174,7 @@ def counters(source: str, counters: Frame, posts: Frame) -> pl.LazyFrame:
     )
 
 
-def readings(source: str, readings: Frame) -> pl.LazyFrame:
-    """`stg_<source>__readings`: every reading once."""
-    return shapes.readings(source, readings)
-
-
-def quarantine(source: str, posts: Frame, interactions: Frame, *, is_archive: bool = False) -> pl.LazyFrame:
+def _quarantine(source: str, posts: Frame, interactions: Frame, *, is_archive: bool = False) -> pl.LazyFrame:
     """`stg_<source>__quarantine`: posts and interactions that cannot be read, each with its reason."""
     said = {
         shape: [name for name in RAW[shape].names() if name not in ("row_hash", "loaded_at", "text", "content_text")]

@@ -1,13 +1,14 @@
-"""WordPress: raw observations to `stg_wordpress__*`. What is the same for all such sources is in `observations`."""
+"""WordPress: raw observations to `stg_wordpress__*`, as all networks are staged, but for whose the host is."""
 
 import polars as pl
 
-from assets.staging import observations
+from assets.staging.observations import Staging
 from assets.staging.shapes import Frame
 from assets.urls import author_key
 
-NAME = "wordpress"
-RAW = observations.RAW
+_STAGING = Staging("wordpress", is_site=True)
+posts, interactions, counters = _STAGING.posts, _STAGING.interactions, _STAGING.counters
+readings, quarantine = _STAGING.readings, _STAGING.quarantine
 
 
 def profiles(profiles: Frame) -> pl.LazyFrame:
@@ -15,31 +16,6 @@ def profiles(profiles: Frame) -> pl.LazyFrame:
 
     The host is the account's own only where its site is all of it, and the account is not one of many authors.
     """
-    return observations.profiles(NAME, profiles, is_site=True).with_columns(
+    return _STAGING.profiles(profiles).with_columns(
         host=pl.when(author_key(pl.col("url")) == pl.col("host")).then("host")
     )
-
-
-def posts(posts: Frame, sightings: Frame) -> pl.LazyFrame:
-    """`stg_wordpress__posts`: own posts."""
-    return observations.posts(NAME, posts, sightings)
-
-
-def interactions(interactions: Frame, posts: Frame, lists: Frame, sightings: Frame) -> pl.LazyFrame:
-    """`stg_wordpress__interactions`: interactions in both directions."""
-    return observations.interactions(NAME, interactions, posts, lists, sightings)
-
-
-def counters(counters: Frame, posts: Frame) -> pl.LazyFrame:
-    """`stg_wordpress__counters`: public counters over time."""
-    return observations.counters(NAME, counters, posts)
-
-
-def readings(readings: Frame) -> pl.LazyFrame:
-    """`stg_wordpress__readings`: every reading once."""
-    return observations.readings(NAME, readings)
-
-
-def quarantine(posts: Frame, interactions: Frame) -> pl.LazyFrame:
-    """`stg_wordpress__quarantine`: what cannot be read, with the reason."""
-    return observations.quarantine(NAME, posts, interactions)

@@ -1,39 +1,7 @@
-"""X: raw observations to `stg_x__*`. What is the same for all such sources is in `observations`."""
+"""X: raw observations to `stg_x__*`, as all networks are staged."""
 
-import polars as pl
+from assets.staging.observations import Staging
 
-from assets.staging import observations
-from assets.staging.shapes import Frame
-
-NAME = "x"
-RAW = observations.RAW
-
-
-def profiles(profiles: Frame) -> pl.LazyFrame:
-    """`stg_x__profiles`: the profile of each account."""
-    return observations.profiles(NAME, profiles)
-
-
-def posts(posts: Frame, sightings: Frame) -> pl.LazyFrame:
-    """`stg_x__posts`: own posts."""
-    return observations.posts(NAME, posts, sightings)
-
-
-def interactions(interactions: Frame, posts: Frame, lists: Frame, sightings: Frame) -> pl.LazyFrame:
-    """`stg_x__interactions`: interactions in both directions."""
-    return observations.interactions(NAME, interactions, posts, lists, sightings)
-
-
-def counters(counters: Frame, posts: Frame) -> pl.LazyFrame:
-    """`stg_x__counters`: public counters over time."""
-    return observations.counters(NAME, counters, posts)
-
-
-def readings(readings: Frame) -> pl.LazyFrame:
-    """`stg_x__readings`: every reading once."""
-    return observations.readings(NAME, readings)
-
-
-def quarantine(posts: Frame, interactions: Frame) -> pl.LazyFrame:
-    """`stg_x__quarantine`: what cannot be read, with the reason."""
-    return observations.quarantine(NAME, posts, interactions)
+_STAGING = Staging("x")
+profiles, posts, interactions = _STAGING.profiles, _STAGING.posts, _STAGING.interactions
+counters, readings, quarantine = _STAGING.counters, _STAGING.readings, _STAGING.quarantine

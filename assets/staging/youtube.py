@@ -1,39 +1,7 @@
-"""YouTube: raw observations to `stg_youtube__*`. What is the same for all such sources is in `observations`."""
+"""YouTube: raw observations to `stg_youtube__*`, as all networks are staged."""
 
-import polars as pl
+from assets.staging.observations import Staging
 
-from assets.staging import observations
-from assets.staging.shapes import Frame
-
-NAME = "youtube"
-RAW = observations.RAW
-
-
-def profiles(profiles: Frame) -> pl.LazyFrame:
-    """`stg_youtube__profiles`: the profile of each account."""
-    return observations.profiles(NAME, profiles)
-
-
-def posts(posts: Frame, sightings: Frame) -> pl.LazyFrame:
-    """`stg_youtube__posts`: own posts."""
-    return observations.posts(NAME, posts, sightings)
-
-
-def interactions(interactions: Frame, posts: Frame, lists: Frame, sightings: Frame) -> pl.LazyFrame:
-    """`stg_youtube__interactions`: interactions in both directions."""
-    return observations.interactions(NAME, interactions, posts, lists, sightings)
-
-
-def counters(counters: Frame, posts: Frame) -> pl.LazyFrame:
-    """`stg_youtube__counters`: public counters over time."""
-    return observations.counters(NAME, counters, posts)
-
-
-def readings(readings: Frame) -> pl.LazyFrame:
-    """`stg_youtube__readings`: every reading once."""
-    return observations.readings(NAME, readings)
-
-
-def quarantine(posts: Frame, interactions: Frame) -> pl.LazyFrame:
-    """`stg_youtube__quarantine`: what cannot be read, with the reason."""
-    return observations.quarantine(NAME, posts, interactions)
+_STAGING = Staging("youtube")
+profiles, posts, interactions = _STAGING.profiles, _STAGING.posts, _STAGING.interactions
+counters, readings, quarantine = _STAGING.counters, _STAGING.readings, _STAGING.quarantine
