@@ -28,15 +28,9 @@ from sources.bluesky_records import (
 from sources.collection import Collection
 from sources.http import HttpError
 from sources.model import RawTable, Row, SourceError
-from sources.observations import INTERACTIONS, LISTS, POSTS
+from sources.observations import INTERACTIONS, POSTS
 from sources.visit import Pages, Visit
 
-MANY = 5_000
-"""Lists up to this length are read whole every night."""
-RECENT = timedelta(days=92)
-"""Longer ones back to here,"""
-WHOLE_EVERY = timedelta(days=28)
-"""and whole when the last time is this long ago."""
 DEPTH = 100
 """Levels of a thread to ask for."""
 SURELY = 5
@@ -88,7 +82,7 @@ class Lists:
             self._answers = answers
 
         yield from self.items("posts", "posts", pages, table=POSTS, judged=judged, are_messages=True)
-        yield from self._read_whole("posts", since)
+        yield from self.visit.whole("posts", since)
         times = [own.published_at for own in self.own.values()]
         if since is not None:
             times += self.history(POSTS, "post", "published_at").values()
@@ -103,7 +97,7 @@ class Lists:
             yield from answers if answers is not None else (found for _, found in self._feed(since))
 
         yield from self.items("outbound", "outbound:posts", pages, judged=judged, are_messages=True)
-        yield from self._read_whole("outbound:posts", since)
+        yield from self.visit.whole("outbound:posts", since)
 
     def counters(self) -> Iterator[Batch]:
         """The counters of what the feed showed; and which lists of each are to be read, before they are known."""
@@ -158,7 +152,7 @@ class Lists:
             since, judged = self._window(name, INTERACTIONS, "interaction", "occurred_at")
             pages = self._records(name, collection, since)
             yield from self.items("outbound", name, pages, judged=judged)
-            yield from self._read_whole(name, since)
+            yield from self.visit.whole(name, since)
 
     def _records(self, name: str, collection: str, since: datetime | None) -> Callable[[], Pages]:
         def parse(item: Json) -> list[Row]:
@@ -355,20 +349,11 @@ class Lists:
         self, name: str, table: RawTable, item: str, time: str
     ) -> tuple[datetime | None, Callable[[str], bool]]:
         """Since when a list is read (null: all of it), and which known items such a reading could have found."""
-        last = self.visit.memory.complete.get(f"whole:{name}")
-        is_short = len(self.visit.memory.present.get(name, ())) <= MANY
-        if is_short or last is None or last + WHOLE_EVERY <= self.visit.read_at:
+        since = self.visit.since(name)
+        if since is None:
             return None, lambda _: True
-        since = self.visit.read_at - RECENT
         times = self.history(table, item, time)
         return since, lambda known: times.get(known, since) > since + timedelta(days=1)
-
-    def _read_whole(self, name: str, since: datetime | None) -> Iterator[Batch]:
-        """A note that a long list was read to its end."""
-        if since is None and self.visit.memory.complete.get(name) == self.visit.read_at:
-            count = len(self.visit.memory.present.get(name, ()))
-            said = {"list": f"whole:{name}", "observed_at": self.visit.read_at, "is_complete": True, "items": count}
-            yield Batch(LISTS, [self.visit.row(**said)] if count > MANY else [])
 
 
 def _feed_time(item: Json) -> datetime | None:

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 
 from sources.batches import Batch
 from sources.bluesky_api import Json, Session
-from sources.bluesky_lists import RECENT, WHOLE_EVERY, Lists
+from sources.bluesky_lists import Lists
 from sources.bluesky_records import moment, post_author, text_of, time_of
 from sources.model import Row, SourceError
 from sources.observations import INTERACTIONS, LISTS
+from sources.schedule import RECENT, WHOLE_EVERY
 
 NAME = "notifications"
 FEW = 500

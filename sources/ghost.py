@@ -9,28 +9,25 @@ import html
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from dlt.extract.source import DltSource
 
 from sources import collection as collecting
+from sources import schedule
 from sources.answers import HttpError
 from sources.batches import Batch
 from sources.collection import Collection
 from sources.ghost_api import Api, Keys, base_of, has_fields
 from sources.http import Client
 from sources.model import AccountSource, Recognised, Row, SourceError
-from sources.observations import INTERACTIONS, LISTS, POSTS, TABLES
+from sources.observations import INTERACTIONS, POSTS, TABLES
 from sources.timestamps import EARLIEST, parse_time
 from sources.visit import Pages, Visit
 
 NAME = PLATFORM = "ghost"
 STREAMS = ("posts", "inbound", "outbound", "counters")
-MANY = 5_000
-"""Posts and members beyond this many are read back to `RECENT` nightly, and whole every `WHOLE_EVERY`."""
-RECENT = timedelta(days=92)
-WHOLE_EVERY = timedelta(days=28)
 _POST = {"url": str, "published_at": str, "updated_at": str, "html": str, "visibility": str}
 _MEMBER = {"name": str, "email": str, "created_at": str}
 _COMMENT = {"status": str, "created_at": str, "member": dict}
@@ -163,7 +160,7 @@ class _Site:
                 yield [_post(post) for post in page]
 
         yield from self.visit.items("posts", "posts", pages, table=POSTS, judged=judged)
-        yield from self._read_whole("posts", since)
+        yield from self.visit.whole("posts", since)
         if since:  # older posts get comments too
             there = self.visit.memory.present["posts"]
             self.posts = {**{post: at for post, at in known.items() if post in there}, **self.posts}
@@ -193,7 +190,7 @@ class _Site:
                 ]
 
         yield from self.visit.items("inbound", "members", pages, judged=judged)
-        yield from self._read_whole("members", since)
+        yield from self.visit.whole("members", since)
 
     def _due(self, counts: dict[str, int] | None) -> set[str]:
         """The posts whose comments are to be read: asked before the new numbers are remembered."""
@@ -317,24 +314,17 @@ class _Site:
     def _times(self, table: str, item: str, time: str) -> dict[str, str]:
         """When known posts or interactions happened; read only for lists that are too long to read whole."""
         name = "posts" if table == POSTS.name else "members"
-        if len(self.visit.memory.present.get(name, ())) <= MANY:
+        if len(self.visit.memory.present.get(name, ())) <= schedule.MANY:
             return {}
         return {row[item]: row[time] or "" for row in self._rows(table)}
 
     def _window(self, name: str, known: dict[str, str]) -> tuple[datetime | None, Callable[[str], bool]]:
         """From when on the list is read (None: whole), and which known items that reading could have found."""
-        visit, last = self.visit, self.visit.memory.complete.get(f"whole:{name}")
-        if len(visit.memory.present.get(name, ())) <= MANY or last is None or visit.read_at - last >= WHOLE_EVERY:
+        since = self.visit.since(name)
+        if since is None:
             return None, lambda _: True
-        since = (visit.read_at - RECENT).replace(microsecond=0)
+        since = since.replace(microsecond=0)
         return since, lambda item: (_moment(known.get(item)) or EARLIEST) > since
-
-    def _read_whole(self, name: str, since: datetime | None) -> Iterator[Batch]:
-        """A note that a long list was read from its very beginning."""
-        visit, number = self.visit, len(self.visit.memory.present[name])
-        if since is None and number > MANY and visit.memory.complete.get(name) == visit.read_at:
-            said = {"list": f"whole:{name}", "observed_at": visit.read_at, "is_complete": True, "items": number}
-            yield Batch(LISTS, [visit.row(**said)])
 
 
 def _posts_of(api: Api, *, is_admin: bool, since: datetime | None) -> Iterator[tuple[list[Row], int | None]]:

@@ -18,7 +18,7 @@ from sources.batches import Batch
 from sources.collection import Collection
 from sources.http import Client
 from sources.mastodon_api import Api, Person, Status, number, objects, split_address
-from sources.mastodon_feed import MANY, WHOLE_EVERY, Feed, time_of
+from sources.mastodon_feed import Feed, time_of
 from sources.mastodon_notifications import Notifications
 from sources.mastodon_rows import given, one_click, post
 from sources.model import AccountSource, Recognised, Row, SourceError
@@ -147,8 +147,7 @@ class Account:
         judged = self.feed.judged(since, POSTS.name, "post", "published_at")
         yield from self.visit.items("posts", "posts", pages, table=POSTS, judged=judged)
         if "posts" not in self.visit.memory.cut and self.visit.memory.complete.get("posts") == self.visit.read_at:
-            if since is None:
-                yield from self.visit.items("posts", "posts:whole", lambda: iter(()))
+            yield from self.visit.whole("posts", since, count=self.feed.statuses_count)
         else:
             self.broken = SourceError("The own statuses could not be read whole", self.api.base, "Try again later.")
         times = [moment for s in self.feed.threads.posts.values() if (moment := time_of(s.published_at))]
@@ -338,9 +337,8 @@ class Account:
     def _likes_given(self) -> Iterator[Batch]:
         name = "outbound:likes"
         known = self.visit.memory.present.get(name, set())
-        is_whole = len(known) <= MANY or self.visit.read_at - self.visit.memory.complete.get(
-            f"{name}:whole", self.visit.read_at - WHOLE_EVERY
-        ) >= WHOLE_EVERY  # fmt: skip
+        since = self.visit.since(name)
+        is_whole = since is None
 
         def pages() -> Pages:
             for page in self.api.pages("/api/v1/favourites"):
@@ -351,8 +349,7 @@ class Account:
                     return
 
         yield from self.visit.items("outbound", name, pages, judged=lambda item: is_whole and self.feed.sees_all(item))
-        if is_whole and self.visit.memory.complete.get(name) == self.visit.read_at:
-            yield from self.visit.items("outbound", f"{name}:whole", lambda: iter(()))
+        yield from self.visit.whole(name, since)
 
 
 class Peeked:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sources.mastodon_api import Api, Person, Status
@@ -11,11 +11,6 @@ from sources.memory import History
 from sources.model import Row
 from sources.timestamps import parse_time
 from sources.visit import Visit
-
-MANY = 5_000
-"""Up to so many statuses, or favourites given, are read whole every night."""
-WINDOW = timedelta(days=92)
-WHOLE_EVERY = timedelta(days=28)
 
 
 def time_of(text: object) -> datetime | None:
@@ -48,13 +43,15 @@ class Feed:
         """Whether what is missing is gone: not where a token that opened more is refused now."""
         return self.api.token is not None or not (self.had_token or self.api.refused)
 
+    @property
+    def statuses_count(self) -> int:
+        """How many statuses there are; 0 where the server does not say."""
+        count = self.said.get("statuses_count")
+        return count if isinstance(count, int) else 0
+
     def since(self, name: str) -> datetime | None:
         """Where tonight's reading stops: nowhere, but for accounts with very many statuses."""
-        whole = self.visit.memory.complete.get(f"{name}:whole")
-        count = self.said.get("statuses_count")
-        if not isinstance(count, int) or count <= MANY or whole is None or self.visit.read_at - whole >= WHOLE_EVERY:
-            return None
-        return self.visit.read_at - WINDOW
+        return self.visit.since(name, count=self.statuses_count)
 
     def judged(self, since: datetime | None, table: str, key: str, time: str) -> Callable[[str], bool]:
         """Which known items the reading of the feed could have found: all, or those since its oldest page."""

@@ -1,4 +1,4 @@
-"""When what can still change is read again: often while a post is young, then ever more rarely."""
+"""When what can still change is read again: often while it is young, then ever more rarely."""
 
 from datetime import datetime, timedelta
 
@@ -7,6 +7,13 @@ AGES = tuple(timedelta(days=days) for days in (1, 2, 3, 5, 7, 8, 14, 28, 90))
 
 SETTLING = timedelta(hours=20)
 """Counters run ahead of lists: what changed is read once more the next night."""
+
+MANY = 5_000
+"""Lists of up to so many items are read whole every night."""
+RECENT = timedelta(days=92)
+"""Longer ones are read back so far,"""
+WHOLE_EVERY = timedelta(days=28)
+"""and whole when the last time is this long ago."""
 
 
 def is_due(published_at: datetime, *, last_complete: datetime | None, read_at: datetime) -> bool:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from sources import schedule
 from sources.batches import Batch
 from sources.memory import Memory
 from sources.model import AccountSource, Outcome, RawTable, Row, SourceError
@@ -153,6 +154,24 @@ class Visit:
         yield Batch(LISTS, [self._list(name, len(found), None)])
         self.succeeded(stream)
 
+    def since(self, name: str, *, count: int | None = None) -> datetime | None:
+        """From when on a list is read tonight: null, all of it, but for lists of more items than are read whole nightly.
+
+        `count` is how many there are, where the platform says so; else those that are known.
+        """
+        whole_at = self.memory.complete.get(_whole(name))
+        known = len(self.memory.present.get(name, ())) if count is None else count
+        if known <= schedule.MANY or whole_at is None or self.read_at - whole_at >= schedule.WHOLE_EVERY:
+            return None
+        return self.read_at - schedule.RECENT
+
+    def whole(self, name: str, since: datetime | None, *, count: int | None = None) -> Iterator[Batch]:
+        """A note that a long list was just read from its very beginning, which `since` asks for."""
+        items = len(self.memory.present.get(name, ())) if count is None else count
+        is_read = self.memory.complete.get(name) == self.read_at and name not in self.memory.cut
+        if since is None and is_read and items > schedule.MANY:
+            yield Batch(LISTS, [self._list(_whole(name), items, None)])
+
     def gone(self, name: str, items: Iterable[str]) -> Batch:
         """Items of a list that the platform says are no more (404 for a post that was there)."""
         known = self.memory.present.setdefault(name, set())
@@ -226,6 +245,10 @@ class Visit:
             more = f" (and {len(reasons) - 1} more like it)" if len(reasons) > 1 else ""
             result[stream] = Outcome(status="partial" if self._read.get(stream) else "down", reason=reasons[0] + more)
         return result
+
+
+def _whole(name: str) -> str:
+    return f"whole:{name}"
 
 
 def _refuse_hidden(name: str, found: set[str], claimed: int | None) -> None:

@@ -9,7 +9,7 @@ are understood in `sources.wordpress_comments`.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from dlt.extract.source import DltSource
@@ -19,7 +19,7 @@ from sources.batches import Batch
 from sources.collection import Collection
 from sources.http import Client
 from sources.model import AccountSource, Recognised, Row, SourceError
-from sources.observations import INTERACTIONS, LISTS, POSTS, SIGHTINGS, TABLES
+from sources.observations import INTERACTIONS, POSTS, SIGHTINGS, TABLES
 from sources.timestamps import EARLIEST, parse_time
 from sources.visit import Pages, Visit
 from sources.wordpress_api import Site, looks_like_wordpress, open_site
@@ -28,10 +28,6 @@ from sources.wordpress_comments import Comments, after
 NAME = PLATFORM = "wordpress"
 STREAMS = ("posts", "inbound", "outbound")
 
-MANY = 5_000
-"""Lists with more items than this are read back to `RECENT` nightly, and whole every `WHOLE_EVERY`."""
-RECENT = timedelta(days=92)
-WHOLE_EVERY = timedelta(days=28)
 _POST = {
     "id": int, "date_gmt": str, "modified_gmt": str, "status": str, "link": str, "content": dict, "author": int,
     "format": str,
@@ -123,7 +119,7 @@ def _posts(visit: Visit, collection: Collection, site: Site, authors: set[str]) 
             yield [_post(post) for post in published]
 
     yield from visit.items("posts", "posts", pages, table=POSTS, judged=judged)
-    yield from _read_whole(visit, "posts", since)
+    yield from visit.whole("posts", since)
 
 
 def _comments(visit: Visit, collection: Collection, comments: Comments) -> Iterator[Batch]:
@@ -141,7 +137,7 @@ def _comments(visit: Visit, collection: Collection, comments: Comments) -> Itera
     yield from visit.items("inbound", "comments", pages, judged=judged)
     for problem in problems[-1:]:
         visit.failed("outbound", problem)
-    yield from _read_whole(visit, "comments", since)
+    yield from visit.whole("comments", since)
 
 
 def _post(post: Row) -> Row:
@@ -170,10 +166,9 @@ def _window(
     visit: Visit, collection: Collection, name: str, table: str, item: str, time: str
 ) -> tuple[datetime | None, Callable[[str], bool]]:
     """From when on the list is read (None: whole), and which known items that reading could have found."""
-    last = visit.memory.complete.get(_whole(name))
-    if len(visit.memory.present.get(name, ())) <= MANY or last is None or visit.read_at - last >= WHOLE_EVERY:
+    since = visit.since(name)
+    if since is None:
         return None, lambda _: True
-    since = visit.read_at - RECENT
     moments = _moments(visit, collection, table, item, time)
     if name == "posts":
         _note_known(visit, moments)
@@ -188,18 +183,6 @@ def _window(
 def _is_read(visit: Visit, name: str) -> bool:
     """Whether an earlier slice of this very night has read the list."""
     return name in visit.read_tonight and name not in visit.memory.cut
-
-
-def _read_whole(visit: Visit, name: str, since: datetime | None) -> Iterator[Batch]:
-    """A note that a long list was read from its very beginning."""
-    number = len(visit.memory.present[name])
-    if since is None and number > MANY and visit.memory.complete.get(name) == visit.read_at:
-        said = {"list": _whole(name), "observed_at": visit.read_at, "is_complete": True, "items": number}
-        yield Batch(LISTS, [visit.row(**said)])
-
-
-def _whole(name: str) -> str:
-    return f"whole:{name}"
 
 
 def _rows(visit: Visit, collection: Collection, table: str) -> list[Row]:

@@ -357,7 +357,7 @@ def test_a_password_goes_nowhere_unencrypted():
 
 
 def test_more_than_can_be_read_every_night(recorded, monkeypatch):
-    monkeypatch.setattr("sources.bluesky_lists.MANY", 3)
+    monkeypatch.setattr("sources.schedule.MANY", 3)
     store = Store()
     read(store, recorded.base)
     before = store.staged(staging)

@@ -226,3 +226,28 @@ def test_a_long_collection_is_cut_into_slices():
 def test_a_slice_that_is_over_pauses_before_the_next_list():
     with pytest.raises(PausedError):
         list(visit(is_over=lambda: True).items("inbound", "likes:1", lambda: iter([])))
+
+
+def test_a_long_list_is_read_back_to_92_days_and_whole_every_28(monkeypatch):
+    monkeypatch.setattr("sources.schedule.MANY", 1)
+    store, asked = Store(), []
+
+    class Long(Connector):
+        def read(self, visit, _collection):
+            since = visit.since("likes:1")
+            asked.append(since)
+            with visit.stream("inbound"):
+                yield from visit.items("inbound", "likes:1", self.pages, judged=lambda _: since is None)
+                yield from visit.whole("likes:1", since)
+
+    for days in (0, 1, 27, 28, 29):
+        store.collect(Long(), [ACCOUNT], read_at=NOW + timedelta(days=days))
+    assert asked == [
+        None,
+        NOW + timedelta(days=1 - 92),
+        NOW + timedelta(days=27 - 92),
+        None,
+        NOW + timedelta(days=29 - 92),
+    ]
+    assert store.frame("lists").filter(list="whole:likes:1")["items"].to_list() == [2, 2]
+    assert visit().since("likes:1", count=0) is None

@@ -298,7 +298,7 @@ def test_an_empty_list_that_is_counted_is_hidden(blog):
 
 
 def test_a_long_list_is_read_back_to_three_months_and_whole_every_four_weeks(blog, monkeypatch):
-    monkeypatch.setattr(wordpress, "MANY", 2)
+    monkeypatch.setattr("sources.schedule.MANY", 2)
     store = Store()
     blog.say_so(1, "Old")
     blog.say_so(2, "Older", at="2026-01-01T00:00:00")
@@ -318,7 +318,7 @@ def test_a_long_list_is_read_back_to_three_months_and_whole_every_four_weeks(blo
 
 
 def test_a_parent_outside_the_window_is_asked_for(blog, monkeypatch):
-    monkeypatch.setattr(wordpress, "MANY", 0)
+    monkeypatch.setattr("sources.schedule.MANY", 0)
     store = Store()
     blog.say_so(1, "Held", status="hold")
     blog.say_so(2, "Ann", at="2027-01-01T00:00:00")
