@@ -23,7 +23,7 @@ from dlt.extract.source import DltSource
 
 from sources import archive_car, archive_mastodon, archive_x
 from sources.archive_files import Kind, recognise
-from sources.archive_rows import Contents, page_of
+from sources.archive_rows import Contents
 from sources.batches import Batch
 from sources.model import CONTRACT, INSERT_ONLY, READINGS, RawTable, Row, SourceError, readings
 from sources.observations import TABLES
@@ -112,7 +112,7 @@ def _parts(batches: Iterator[Batch], read_at: datetime) -> Iterator[_Part]:
     tables = {table.name: table for table in TABLES}
 
     def page(name: str) -> None:
-        ready[name].append(seen[name].new(page_of(tables[name], waiting[name], loaded_at=read_at)))
+        ready[name].append(seen[name].new(tables[name].arrow(waiting[name], loaded_at=read_at)))
         waiting[name] = []
 
     for batch in batches:

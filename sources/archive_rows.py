@@ -1,24 +1,14 @@
-"""What the readers of all archives share: one archive being read, and rows as Arrow, fast.
+"""What the readers of all archives share: one archive being read, how far it reaches, what of it bears no time."""
 
-An archive holds millions of rows at once where a night brings hundreds, so the rows are hashed and
-turned into columns without the detours that `RawTable.arrow` can afford. Both give the same table.
-"""
-
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
-import pyarrow as pa
-
 from sources.batches import Batch
-from sources.model import Outcome, RawTable, Row
+from sources.model import Outcome, Row
 from sources.observations import INTERACTIONS, LISTS, SIGHTINGS
 from sources.timestamps import EARLIEST, parse_time
-
-_SAID = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 @dataclass
@@ -90,29 +80,3 @@ def moment(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return found.astimezone(UTC) if found and found >= EARLIEST else None
-
-
-def page_of(table: RawTable, rows: Sequence[Row], *, loaded_at: datetime) -> pa.Table:
-    """The rows as `RawTable.arrow` gives them, several times as fast; duplicates may be among them."""
-    names = {column.name for column in table.columns}
-    if unknown := {key for row in rows for key in row} - names:
-        raise KeyError(f"{table.name} has no columns {sorted(unknown)}")
-    try:
-        columns = [_column(field, rows, loaded_at) for field in table.schema]
-    except (TypeError, UnicodeEncodeError, pa.ArrowException):  # half a surrogate pair: no text to either library
-        return table.arrow(rows, loaded_at=loaded_at)
-    return pa.Table.from_arrays(columns, schema=table.schema)
-
-
-def _column(field: pa.Field, rows: Sequence[Row], loaded_at: datetime) -> pa.Array:
-    if field.name == "row_hash":
-        return pa.array([_hash(row) for row in rows], type=field.type)
-    if field.name == "loaded_at":
-        return pa.array([loaded_at] * len(rows), type=field.type)
-    return pa.array([row.get(field.name) for row in rows], type=field.type)
-
-
-def _hash(row: Row) -> str:
-    """`sources.model.row_hash` by a faster writer of the same JSON."""
-    said = {name: value for name, value in row.items() if value is not None}
-    return hashlib.sha256(orjson.dumps(said, default=str, option=_SAID)).hexdigest()[:32]

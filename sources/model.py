@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+import orjson
 import pyarrow as pa
 
 STREAMS = ("posts", "inbound", "outbound", "counters")
@@ -120,23 +121,30 @@ class RawTable:
         raises `KeyError`.
         """
         seen = set() if seen is None else seen
-        names = [column.name for column in self.columns]
-        known = set(names)
-        observations: list[Row] = []
+        known = {column.name for column in self.columns}
+        observations: dict[str, Row] = {}
         for row in rows:
-            if unknown := row.keys() - known:
-                raise KeyError(f"{self.name} has no columns {sorted(unknown)}")
+            if not row.keys() <= known:
+                raise KeyError(f"{self.name} has no columns {sorted(row.keys() - known)}")
             digest = row_hash(row)
             if digest not in seen:
                 seen.add(digest)
-                observations.append({**row, "row_hash": digest, "loaded_at": loaded_at})
-        values = [{name: _clean(row.get(name)) for name in names} for row in observations]
-        return pa.Table.from_pylist(values, schema=self.schema)
+                observations[digest] = row
+        made: dict[str, list[Any]] = {"row_hash": list(observations), "loaded_at": [loaded_at] * len(observations)}
+        columns = [
+            _array(made.get(field.name) or [row.get(field.name) for row in observations.values()], field.type)
+            for field in self.schema
+        ]
+        return pa.Table.from_arrays(columns, schema=self.schema)
 
 
-def _clean(value: object) -> object:
-    """Half a surrogate pair (JSON can spell one) is no text that a table can hold."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value
+def _array(values: list[Any], dtype: pa.DataType) -> pa.Array:
+    """The values as Arrow; half a surrogate pair (JSON can spell one) is no text that a table can hold."""
+    try:
+        return pa.array(values, type=dtype)
+    except UnicodeEncodeError:
+        whole = [v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for v in values]
+        return pa.array(whole, type=dtype)
 
 
 def row_hash(row: Row) -> str:
@@ -148,8 +156,12 @@ def row_hash(row: Row) -> str:
     True
     """
     said = {name: value for name, value in row.items() if value is not None}
-    canonical = json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    try:
+        canonical = orjson.dumps(said, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME)
+    except TypeError:  # half a surrogate pair: the plain writer takes it, and says the same of all else
+        text = json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+        canonical = text.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(canonical).hexdigest()[:32]
 
 
 KEY = RawColumn(name="row_hash", doc="Hash of what the row says: the key of the observation.", nullable=False)

@@ -16,10 +16,8 @@ from collected import Store
 from assets.staging import archive as staging
 from sources import archive, archive_webmention
 from sources.archive_files import recognise
-from sources.archive_rows import page_of
 from sources.json_stream import arrays
 from sources.model import SourceError
-from sources.observations import POSTS
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 X_ACCOUNT = [{"account": {"accountId": "7", "username": "ann", "createdAt": "2015-01-01T00:00:00.000Z"}}]
@@ -246,15 +244,6 @@ def test_an_array_in_pieces_is_the_array(indent: int | None, monkeypatch: pytest
         texts = [f'a", "{n}' for n in range(50)]
         parts = arrays(io.BytesIO(json.dumps(texts, indent=indent).encode()), where="here")
         assert [item for part in parts for item in part] == texts
-
-
-def test_pages_are_those_of_the_table() -> None:
-    rows = [
-        {"account_id": "a", "platform": "x", "post": str(n), "text": text, "url": None}
-        for n, text in enumerate(["é\u2028", 'quote " \\ / \x01\x7f', "\U0001f600", "\ud800 half", ""])
-    ]
-    for some in (rows, rows[:3]):
-        assert page_of(POSTS, some, loaded_at=NOW).equals(POSTS.arrow(some, loaded_at=NOW))
 
 
 def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """Raw tables and readings."""
 
+import hashlib
+import json
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from sources.model import READINGS, AccountSource, Outcome, RawColumn, RawTable, readings, row_hash
 from sources.registry import REGISTRY
@@ -45,6 +49,32 @@ def test_a_row_that_says_the_same_is_one_observation():
     with pytest.raises(KeyError, match="no columns"):
         table.arrow([{"b": "x"}], loaded_at=AT)
     assert row_hash({"a": "x"}) != row_hash({"a": "y"})
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"),
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63), 2**64)
+        | st.text(st.characters(exclude_categories=()), max_size=9)
+        | st.datetimes(timezones=st.just(UTC)),
+    )
+)
+@example({"a": 'quote " \\ / \x01\x7f\u2028', "b": "\ud800 half", "c": 2**64})
+def test_a_key_is_the_hash_of_the_canonical_json(row):
+    """Whichever writer of JSON is at work: keys that are in a warehouse must stay what they are."""
+    said = {name: value for name, value in row.items() if value is not None}
+    text = json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    assert row_hash(row) == hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def test_half_a_surrogate_pair_becomes_a_text_that_a_table_can_hold():
+    table = RawTable(name="t", doc="d", columns=(RawColumn(name="a", doc="d"), *READINGS.columns[-2:]))
+    assert table.arrow([{"a": "\ud800 half"}, {"a": "\U0001f600"}], loaded_at=AT)["a"].to_pylist() == [
+        "? half",
+        "\U0001f600",
+    ]
 
 
 def test_secrets_do_not_show_in_an_account():
