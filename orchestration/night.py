@@ -47,7 +47,8 @@ class Progress:
         """Take one event."""
         event = entry.dagster_event
         if event is None:
-            self._show(f"{self._step}: {entry.user_message}")
+            said = entry.user_message.strip().splitlines()
+            self._show(f"{self._step}: {said[0][:100]}" if said else self._step)
             return
         match event.event_type:
             case dg.DagsterEventType.STEP_START:
