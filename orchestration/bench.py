@@ -160,7 +160,7 @@ def _timed(measure: Callable[[], float]) -> float:
 def _process(command: list[str], home: Path) -> float:
     started = time.perf_counter()
     environment = {**_environment(), "RAPPORT_HOME": str(home)}
-    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if done.returncode:
         raise LookupError(f"{' '.join(command[1:])} failed: {done.stderr.strip().splitlines()[-1:]}")
     return time.perf_counter() - started
@@ -171,7 +171,7 @@ def _inner(arguments: list[str], home: Path) -> dict[str, float]:
     home.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "orchestration.bench", *arguments]
     environment = {**_environment(), "RAPPORT_HOME": str(home)}
-    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if done.returncode:
         raise LookupError(f"bench {arguments[0]} failed: {done.stderr.strip()[-2000:]}")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
