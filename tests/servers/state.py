@@ -33,17 +33,16 @@ def truth(server: str) -> dict[str, Any]:
 def start(*script: str, folder: Path = SCRIPTS) -> None:
     """Run a script of the servers' folder to its end, its output to a log below the state folder."""
     STATE.mkdir(parents=True, exist_ok=True)
-    with (STATE / f"{script[0].replace('/', '-')}.log").open("w") as log:
-        command = [str(folder / script[0]), *script[1:]]
-        if script[0].endswith(".py"):
-            command.insert(0, sys.executable)
-        subprocess.run(
-            command,
-            check=True,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "RAPPORT_SERVERS": str(STATE)},  # noqa: TID251
-        )
+    log = STATE / f"{script[0].replace('/', '-')}.log"
+    command = [str(folder / script[0]), *script[1:]]
+    if script[0].endswith(".py"):
+        command.insert(0, sys.executable)
+    environment = {**os.environ, "RAPPORT_SERVERS": str(STATE)}  # noqa: TID251
+    with log.open("w") as output:
+        done = subprocess.run(command, check=False, stdout=output, stderr=subprocess.STDOUT, env=environment)
+    if done.returncode:
+        said = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
+        pytest.fail(f"{' '.join(script)} ended with {done.returncode}:\n{said}", pytrace=False)
 
 
 def start_bluesky() -> None:

@@ -20,8 +20,15 @@ if [ ! -f installed ]; then
     p.overrides = {...pinned, "mock-knex": "0.4.13"};
     for (const name in pinned) if (p.dependencies[name]) p.dependencies[name] = pinned[name];
     fs.writeFileSync("package.json", JSON.stringify(p));'
-  npm install --omit=dev --no-audit --no-fund --legacy-peer-deps --ignore-scripts >../npm.log 2>&1
-  npm rebuild sqlite3 --build-from-source >>../npm.log 2>&1
+  # SQLite's binding is compiled with the headers that came with Node: node-gyp would fetch others from the network.
+  prefix=$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")
+  if [ ! -f "$prefix/include/node/node.h" ]; then
+    echo "Ghost needs the headers of Node.js to compile SQLite: $prefix/include/node/node.h is not there" >&2; exit 1
+  fi
+  {
+    npm install --omit=dev --no-audit --no-fund --legacy-peer-deps --ignore-scripts
+    npm_config_nodedir=$prefix npm_config_build_from_source=true npm rebuild sqlite3
+  } >../npm.log 2>&1 || { tail -40 ../npm.log >&2; exit 1; }
   cd .. && touch installed
 fi
 [ "${1:-}" != fresh ] || rm -rf data content seeded truth.json keys.json
