@@ -1,6 +1,6 @@
 """Who is still here? People by month of first contact, followed month by month.
 
-Complete counts of what happened; models of who is still alive are elsewhere.
+Complete counts of what happened; the models of who is still alive are in `bgbb`, and importable here.
 """
 
 from datetime import date
@@ -8,6 +8,7 @@ from datetime import date
 import narwhals as nw
 import polars as pl
 
+from assets.metrics.bgbb import fit_bgbb
 from assets.metrics.intervals import wilson
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
@@ -25,6 +26,8 @@ from assets.metrics.people import (
     period_start,
     persons,
 )
+
+__all__ = ["cohort", "fit_bgbb", "months_after_contact"]
 
 _KEYS = ("account_id", "platform")
 _EDGE_MONTHS = 3

@@ -1,0 +1,242 @@
+"""Who is still here, week by week? The BG/BB model of coming back in discrete time.
+
+Each week a person who is still there comes with a probability of their own, and before any week may leave for ever
+with another; both vary between people as Beta distributions. A week of a hundred likes counts as one week, and
+whoever came once may be gone at once. Here are likelihood, fit and predictions, pure; the mart is elsewhere.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from assets.metrics.maximum_likelihood import (
+    Floats,
+    Histories,
+    RetentionModel,
+    checked_weeks,
+    histories,
+    maximise,
+    no_estimate,
+)
+
+NAMES = ("alpha", "beta", "gamma", "delta")
+
+_STARTS = [np.log(start) for start in ((1.0, 2.0, 1.0, 4.0), (0.5, 10.0, 0.5, 50.0), (5.0, 5.0, 0.2, 0.5))]
+
+Places = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class BetaGeometricBetaBinomial(RetentionModel):
+    """A fitted BG/BB model: the chance to come in a week is Beta(alpha, beta), to leave Beta(gamma, delta).
+
+    Histories are x further active weeks, the last of them week t_x, of n weeks after the first; numbers or arrays of
+    one length. Horizons are whole weeks. `p_alive` is that of still being there in week n + 1.
+    """
+
+    def _p_alive(self, x: Floats, t_x: Floats, n: Floats) -> Floats:
+        cells = _cells(x, t_x, n, further=1)
+        tables = _tables(self._values(), cells)
+        likelihood = _likelihood(tables, cells)
+        staying = tables.staying[cells.weeks + 1] - tables.staying[cells.weeks]
+        return np.exp(likelihood.alive + staying - likelihood.total)
+
+    def _p_silent(self, x: Floats, t_x: Floats, n: Floats, horizon: float) -> Floats:
+        later = _cells(x, t_x, n + horizon)
+        tables = _tables(self._values(), later)
+        now = _likelihood(
+            tables, later._replace(weeks=n.astype(np.intp), at_n=later.at_n - int(horizon) * len(later.xs))
+        )
+        return np.minimum(np.exp(_likelihood(tables, later).total - now.total), 1.0)
+
+    def _expected(self, x: Floats, t_x: Floats, n: Floats, horizon: float) -> Floats:
+        """Equations (8) and (13) of the paper as sums over the weeks to come, which gamma = 1 does not disturb."""
+        alpha, beta, gamma, delta = self._values()
+        if not x.size or not horizon:
+            return np.zeros(x.shape)
+        # Weeks still there among the next ones, given still there in the first of them.
+        first, last = n.astype(np.intp) + 1, n.astype(np.intp) + int(horizon)
+        week = np.arange(last.max() + 1)
+        stays = (delta + week) / (gamma + delta + week)
+        remaining = _remaining(stays)
+        log = np.concatenate([[0.0], np.cumsum(np.log(stays))])
+        weeks = remaining[first] - np.exp(log[last + 1] - log[first]) * remaining[last + 1]
+        return self._p_alive(x, t_x, n) * (alpha + x) / (alpha + beta + n) * weeks
+
+    def _values(self) -> Floats:
+        return np.array([self.parameters[name] for name in NAMES])
+
+    def _checked(self, x: ArrayLike, t_x: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats, Floats]:
+        return checked_weeks(x, t_x, n)
+
+    def _check_horizon(self, horizon: float) -> None:
+        if not (np.isfinite(horizon) and horizon >= 0 and horizon == np.floor(horizon)):
+            raise ValueError(f"horizon must be a whole number of weeks, not negative, not {horizon}")
+
+
+def fit_bgbb(x: ArrayLike, t_x: ArrayLike, n: ArrayLike, weights: ArrayLike | None = None) -> BetaGeometricBetaBinomial:
+    """How do people come back, week by week? The BG/BB model of maximum likelihood.
+
+    `x` further active weeks after the first, `t_x` the last of them (0: none), `n` weeks watched after the first; one
+    element a person, or a distinct history with `weights` people. People watched for no week tell nothing. Nobody at
+    all gives a model of NaN. Raises `ValueError`, naming the first row at fault, unless 0 <= x <= t_x <= n are whole
+    numbers.
+
+    Up to n = 520 a likelihood costs some milliseconds whatever the number of people: over week i of leaving the terms
+    of one x are a chain, so that the sum from t_x to n is a difference of two sums that all histories share.
+
+    Source: Fader, Hardie & Shang (2010), Marketing Science 29, 1086-1108.
+
+    >>> model = fit_bgbb([0, 1, 1, 2], [0, 1, 2, 2], [2, 2, 2, 2], weights=[50, 20, 15, 30])
+    >>> round(float(model.p_alive(0, 0, 2)), 2) < round(float(model.p_alive(2, 2, 2)), 2)
+    True
+    """
+    people = histories(*checked_weeks(x, t_x, n), weights)
+    total = float(people.weights.sum())
+    if not total:
+        return BetaGeometricBetaBinomial.of(NAMES, no_estimate(len(NAMES)), 0.0)
+    cells = _cells(*people[:3])
+
+    def objective(log_parameters: Floats) -> tuple[float, Floats]:
+        return _value_and_gradient(np.exp(log_parameters), cells, people)
+
+    return BetaGeometricBetaBinomial.of(NAMES, maximise(objective, _STARTS, people=total), total)
+
+
+class _Cells(NamedTuple):
+    """Where histories find themselves in tables of one row a week, one column a distinct x."""
+
+    xs: Places
+    column: Places
+    last: Places
+    weeks: Places
+    at_t: Places
+    at_n: Places
+    length: int
+
+
+class _Tables(NamedTuple):
+    """Of weeks i and distinct x.
+
+    `coming`: log B(alpha + x, beta + i - x) / B(alpha, beta), x given weeks active among i while there; `staying`: log
+    B(gamma, delta + i) / B(gamma, delta), still there in week i; `leaving`: log B(gamma + 1, delta + i) / B(gamma,
+    delta), there in week i for the last time. `chain` is the ratio of the term of week i + 1 to that of i in the sum
+    over the week of leaving, `remaining` the sum from i on in units of the term of i.
+    """
+
+    coming: Floats
+    staying: Floats
+    leaving: Floats
+    chain: Floats
+    remaining: Floats
+
+
+class _Likelihood(NamedTuple):
+    """Of each history: logs of the probability, of its part of still being there at n, and of leaving in week t_x."""
+
+    total: Floats
+    alive: Floats
+    at_last: Floats
+    shrink: Floats
+
+
+def _cells(x: Floats, t_x: Floats, n: Floats, *, further: int = 0) -> _Cells:
+    xs, column = np.unique(x.astype(np.intp), return_inverse=True)
+    last, weeks = t_x.astype(np.intp), n.astype(np.intp)
+    length = int(weeks.max(initial=0)) + further
+    return _Cells(xs, column, last, weeks, last * len(xs) + column, weeks * len(xs) + column, length)
+
+
+def _rising(a: float, length: int) -> Floats:
+    """Logarithms of a (a + 1) ... (a + k - 1) for k = 0 .. length."""
+    return np.concatenate([[0.0], np.cumsum(np.log(a + np.arange(length)))])
+
+
+def _harmonic(a: float, length: int) -> Floats:
+    """Their derivatives: 1 / a + ... + 1 / (a + k - 1) for k = 0 .. length."""
+    return np.concatenate([[0.0], np.cumsum(1 / (a + np.arange(length)))])
+
+
+def _remaining(ratios: Floats) -> Floats:
+    """1 + r[i] + r[i] r[i + 1] + ... for each i, and 0 after the last: sums of a chain in units of their first term.
+
+    From the end, since the terms fall: a difference of sums from the start would lose the late ones.
+    """
+    sums = np.zeros((len(ratios) + 1, *ratios.shape[1:]))
+    for i in range(len(ratios) - 1, -1, -1):
+        sums[i] = 1 + ratios[i] * sums[i + 1]
+    return sums
+
+
+def _tables(parameters: Floats, cells: _Cells) -> _Tables:
+    alpha, beta, gamma, delta = parameters
+    size, week = cells.length, np.arange(cells.length + 1)
+    misses = np.maximum(week[:, None] - cells.xs[None, :], 0)
+    both = _rising(gamma + delta, size + 1)
+    staying = _rising(delta, size)
+    coming = _rising(alpha, size)[cells.xs] + _rising(beta, size)[misses] - _rising(alpha + beta, size)[:, None]
+    chain = (beta + misses) * ((delta + week) / (alpha + beta + week) / (gamma + delta + week + 1))[:, None]
+    return _Tables(
+        coming=coming,
+        staying=staying - both[:-1],
+        leaving=np.log(gamma) + staying - both[1:],
+        chain=chain,
+        # The term of the last week is never left over: nobody is watched longer.
+        remaining=_remaining(chain[:-1]),
+    )
+
+
+def _likelihood(tables: _Tables, cells: _Cells) -> _Likelihood:
+    coming, remaining = tables.coming.ravel(), tables.remaining.ravel()
+    at_n = coming[cells.at_n]
+    alive = at_n + tables.staying[cells.weeks]
+    at_last = coming[cells.at_t] + tables.leaving[cells.last]
+    shrink = np.exp(at_n + tables.leaving[cells.weeks] - at_last)
+    left = remaining[cells.at_t] - shrink * remaining[cells.at_n]
+    with np.errstate(divide="ignore"):
+        gone = at_last + np.log(np.where(cells.weeks > cells.last, np.maximum(left, 1.0), 0.0))
+    return _Likelihood(np.logaddexp(alive, gone), alive, at_last, shrink)
+
+
+def _value_and_gradient(parameters: Floats, cells: _Cells, people: Histories) -> tuple[float, Floats]:
+    """The log-likelihood, and its gradient in the logarithms of the parameters.
+
+    Every logarithm is a sum over weeks of functions of one parameter, so that the gradient needs only where the
+    probability lies: how many people are there for the last time in week i (`gone`), or still there in week n.
+    """
+    alpha, beta, gamma, delta = parameters
+    tables = _tables(parameters, cells)
+    likelihood = _likelihood(tables, cells)
+    w, size, columns = people.weights, cells.length, len(cells.xs)
+    still = w * np.exp(likelihood.alive - likelihood.total)
+    # The sums of all histories at once: each enters the chain at its t_x and is taken out at its n.
+    enter = np.where(cells.weeks > cells.last, w * np.exp(likelihood.at_last - likelihood.total), 0.0)
+    flow = np.bincount(cells.at_t, enter, minlength=(size + 1) * columns)
+    flow -= np.bincount(cells.at_n, enter * likelihood.shrink, minlength=(size + 1) * columns)
+    gone = flow.reshape(size + 1, columns)
+    for i in range(size):
+        gone[i + 1] += tables.chain[i] * gone[i]
+    left_by_week = gone.sum(axis=1)
+    still_by_week = np.bincount(cells.weeks, still, minlength=size + 1)
+    watched = left_by_week + still_by_week
+    misses = np.arange(size + 1)[:, None] - cells.xs[None, :]
+    gone_by_misses = np.bincount(np.maximum(misses, 0).ravel(), np.where(misses >= 0, gone, 0.0).ravel())
+    still_by_misses = np.bincount(cells.weeks - cells.xs[cells.column], still, minlength=size + 1)
+    by_x = np.bincount(cells.column, w, minlength=columns)
+    h_chances, h_leaving = _harmonic(alpha + beta, size), _harmonic(gamma + delta, size + 1)
+    chances = np.sum(watched * h_chances)
+    leaving = np.sum(left_by_week * h_leaving[1:]) + np.sum(still_by_week * h_leaving[:-1])
+    missed = np.zeros(size + 1)
+    missed[: len(gone_by_misses)] = gone_by_misses
+    missed += still_by_misses
+    gradient = np.array(
+        [
+            alpha * (np.sum(by_x * _harmonic(alpha, size)[cells.xs]) - chances),
+            beta * (np.sum(missed * _harmonic(beta, size)) - chances),
+            left_by_week.sum() - gamma * leaving,
+            delta * (np.sum(watched * _harmonic(delta, size)) - leaving),
+        ]
+    )
+    return float(np.sum(w * likelihood.total)), gradient
