@@ -115,7 +115,9 @@ def _garwood(events: Floats, exposure: Floats) -> tuple[Floats, Floats]:
 def _fit(y: Floats, e: Floats, weights: Floats, group: NDArray[np.intp], start: Floats) -> tuple[Floats, Floats]:
     """Maximum likelihood of the Gamma's shape a and mean a/b, by turns: they are nearly independent."""
     groups = len(start)
-    mean = start
+    shape, mean = np.full(groups, np.nan), start
+    # A group that has settled stays: what it is must not depend on how long the others need.
+    is_settled = np.zeros(groups, dtype=bool)
     for _ in range(_ROUNDS):
         expected = mean[group] * e
         low, high = (np.full(groups, limit) for limit in _LOG_SHAPE)
@@ -125,17 +127,18 @@ def _fit(y: Floats, e: Floats, weights: Floats, group: NDArray[np.intp], start: 
             slope = special.psi(a + y) - special.psi(a) - np.log1p(expected / a) + (expected - y) / (a + expected)
             rising = np.bincount(group, weights * slope, minlength=groups) > 0
             low, high = np.where(rising, middle, low), np.where(rising, high, middle)
-        shape = np.exp((low + high) / 2)
-        before = mean
+        shape = np.where(is_settled, shape, np.exp((low + high) / 2))
+        before, is_still = mean, is_settled.copy()
         for _ in range(_ROUNDS):
             certainty = weights / (shape[group] + mean[group] * e)
-            last, mean = (
-                mean,
-                np.bincount(group, certainty * y, minlength=groups)
-                / np.bincount(group, certainty * e, minlength=groups),
+            renewed = np.bincount(group, certainty * y, minlength=groups) / np.bincount(
+                group, certainty * e, minlength=groups
             )
-            if np.allclose(mean, last, rtol=1e-13, atol=0):
+            last, mean = mean, np.where(is_still, mean, renewed)
+            is_still |= np.isclose(mean, last, rtol=1e-13, atol=0)
+            if is_still.all():
                 break
-        if np.allclose(mean, before, rtol=1e-11, atol=0):
+        is_settled |= np.isclose(mean, before, rtol=1e-11, atol=0)
+        if is_settled.all():
             break
     return shape, mean
