@@ -42,8 +42,8 @@ def steadiness(
     at the first post where that is later; `window_from` sets its first day outright. A post before the window carries
     its age in, the open silence at the end counts, posts after `as_of` do not. On the days of `missing` (spans as from
     `coverage.missing`; of platform `all` where `posts` has none) the clock and the integral pause, and `window_days` is what
-    remains. Under 28 days: null, with a note. The interval is that of a ratio estimator over the segments between
-    posts (null with fewer than two). No post in a window that does not start with one: 0.
+    remains. Under 28 days: null, with a note. The interval is that of a ratio over the segments between posts (null
+    with fewer than two; `rhythm.promise_kept` has the formula). No post in a window that does not start with one: 0.
 
     Source: defined here (docs/metrics/cadence.md). Adding a post to a given window never lowers it.
 

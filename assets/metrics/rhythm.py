@@ -8,6 +8,7 @@ of rows. Definitions: docs/metrics.
 from typing import NamedTuple
 
 import polars as pl
+from scipy import stats
 
 from assets.metrics.coverage import uncovered_before
 
@@ -16,7 +17,6 @@ MIN_WINDOW_DAYS = 28
 MIN_ACTIVE_DAYS = 10
 LEARNING_DAYS = 180
 _BY = ("series",)
-_Z = 1.959964
 
 
 class Rhythm(NamedTuple):
@@ -37,9 +37,15 @@ def promise_kept(rhythm: Rhythm) -> pl.LazyFrame:
     """C = (1/T) of the integral of phi(age / promise) over the window, with its 95 % interval.
 
     `series, window_days, steadiness, steadiness_low, steadiness_high`. The window falls into segments, each from a
-    post (or the window's start) to the next (or its end); C is the ratio of their kept time to their length, and its
-    interval that of a ratio estimator: null with fewer than two segments. Below 28 days everything but `window_days`
+    post (or the window's start) to the next (or its end); C is the ratio of their kept time to their length. The
+    interval: the jackknife error of that ratio, one segment left out at a time, on the logit scale (C is near 1 where
+    failures are rare, and its errors are lopsided there), with Student's t. Its degrees of freedom are the effective
+    number of failures, (sum of lost time)^2 / sum of its squares, at least 1: segments kept in full say nothing of how
+    the others vary. Null with fewer than two segments, C itself at 0 and 1. Below 28 days everything but `window_days`
     is null.
+
+    Source: Tukey (1958), Annals of Mathematical Statistics 29, 614 (jackknife); Kish (1965), Survey Sampling (effective
+    number). What it covers is in docs/metrics/truth-recovery.md.
     """
     promise = pl.col("promise_days") * DAY_US
     follower = pl.when(pl.col("series").shift(-1) == pl.col("series")).then(pl.col("at").shift(-1))
@@ -66,28 +72,41 @@ def promise_kept(rhythm: Rhythm) -> pl.LazyFrame:
     )
     window = pl.col("stop") - pl.col("start")
     share = pl.col("_kept").sum() / window.first()
+    left = window - pl.col("_length")  # what remains of the window without the segment
     sums = segments.group_by("series").agg(
         pl.len().cast(pl.Int64).alias("_segments"),
+        ((pl.col("_length") - pl.col("_kept")) / DAY_US).pow(2).sum().alias("_lost_squares"),
         pl.col("_kept").sum(),
         pl.col("_length").sum(),
-        (((pl.col("_kept") - share * pl.col("_length")) / DAY_US) ** 2).sum().alias("_squares"),
+        pl.when(left > 0).then(((pl.col("_kept") - share * pl.col("_length")) / left) ** 2).sum().alias("_squares"),
     )
     steadiness = pl.col("_kept") / window
     lead = window - pl.col("_length")  # before the first post of a window that was given outright
     n = pl.col("_segments") + (lead > 0)
-    squares = pl.col("_squares") + (steadiness * lead / DAY_US) ** 2
-    half = (_Z * (squares * n / (n - 1)).sqrt() / (window / DAY_US)).round(12)
+    squares = pl.col("_squares") + pl.when(lead < window).then((steadiness * lead / (window - lead)) ** 2).otherwise(0)
+    error = (squares * (n - 1) / n).sqrt()
+    lost = (window - pl.col("_kept")) / DAY_US
+    failures = (lost**2 / (pl.col("_lost_squares") + (lead / DAY_US) ** 2)).fill_nan(1).clip(lower_bound=1)
+    is_inside = (pl.col("_kept") > 0) & (pl.col("_kept") < window)
+    # exp of the half width of the logit's interval: it multiplies and divides the odds.
+    factor = (_student(failures) * error / (steadiness * (1 - steadiness))).clip(0, 700).exp()
+    odds = steadiness / (1 - steadiness)
     is_judged = window >= MIN_WINDOW_DAYS * DAY_US
+
+    def end(odds: pl.Expr) -> pl.Expr:
+        inside = pl.when(is_inside).then((odds / (1 + odds)).round(12)).otherwise(steadiness)
+        return pl.when(is_judged & (n > 1)).then(inside)
+
     return (
         rhythm.windows.select("series", "start", "stop")
         .join(sums, on="series", how="left")
-        .with_columns(pl.col("_segments", "_kept", "_length", "_squares").fill_null(0))
+        .with_columns(pl.col("_segments", "_kept", "_length", "_squares", "_lost_squares").fill_null(0))
         .select(
             "series",
             (window / DAY_US).alias("window_days"),
             pl.when(is_judged).then(steadiness).alias("steadiness"),
-            pl.when(is_judged & (n > 1)).then((steadiness - half).clip(0, 1)).alias("steadiness_low"),
-            pl.when(is_judged & (n > 1)).then((steadiness + half).clip(0, 1)).alias("steadiness_high"),
+            end(odds / factor).alias("steadiness_low"),
+            end(odds * factor).alias("steadiness_high"),
         )
     )
 
@@ -236,6 +255,13 @@ def learned(rhythm: Rhythm) -> pl.LazyFrame:
 def posts_in_window(rhythm: Rhythm) -> pl.LazyFrame:
     """How many posts the window has: `series, posts`, for series with at least one."""
     return _in_window(rhythm).group_by("series").agg(pl.len().cast(pl.Int64).alias("posts"))
+
+
+def _student(freedom: pl.Expr) -> pl.Expr:
+    """The 97.5 % quantile of Student's t."""
+    return freedom.map_batches(
+        lambda numbers: pl.Series(stats.t.ppf(0.975, numbers.to_numpy()), dtype=pl.Float64), return_dtype=pl.Float64
+    )
 
 
 def _kept(age: pl.Expr) -> pl.Expr:

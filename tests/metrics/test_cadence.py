@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from scipy import stats
 
 from assets.metrics.cadence import burstiness, memory, steadiness
 
@@ -99,14 +100,16 @@ def test_uncovered_days_stop_the_clock_and_the_integral() -> None:
     assert silent["steadiness"] == pytest.approx((28 - 3.5) / 28), "7 days of age in 7 + 7 covered ones fade once"
 
 
-def test_interval_is_that_of_a_ratio_estimator() -> None:
+def test_interval_is_the_jackknife_of_a_ratio_on_the_logit_scale() -> None:
     """Segments of 7, 28 and 21 days keep 7, 10.5 and 10.5 days: C = 28/56."""
     row = steadiness(posted([0, 7, 35]), as_of=until(56)).row(0, named=True)
-    residuals = [7 - 3.5, 10.5 - 14, 10.5 - 10.5]
-    half = 1.959964 * math.sqrt(3 / 2 * sum(x * x for x in residuals)) / 56
+    without = [21 / 49, 17.5 / 28, 17.5 / 35]  # C with one segment left out
+    error = math.sqrt(2 / 3 * sum((x - 0.5) ** 2 for x in without))
+    failures = 28**2 / (17.5**2 + 10.5**2)
+    odds = math.exp(stats.t.ppf(0.975, failures) * error / (0.5 * 0.5))
     assert row["steadiness"] == 0.5
-    assert row["steadiness_low"] == pytest.approx(0.5 - half)
-    assert row["steadiness_high"] == pytest.approx(0.5 + half)
+    assert row["steadiness_low"] == pytest.approx(1 / (1 + odds))
+    assert row["steadiness_high"] == pytest.approx(odds / (1 + odds))
     alone = steadiness(posted([0]), as_of=until(56)).row(0, named=True)
     assert (alone["steadiness_low"], alone["steadiness_high"]) == (None, None), "one segment has no spread"
 
