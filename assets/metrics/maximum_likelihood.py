@@ -233,6 +233,7 @@ def checked(x: ArrayLike, t_x: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats,
     _refuse(x != np.floor(x), rows, "x must be whole: it counts repeats")
     _refuse(t_x > n, rows, "t_x must be at most n: the last repeat lies within the time watched")
     _refuse((x == 0) & (t_x > 0), rows, "t_x must be 0 where x is 0: there was no repeat")
+    _refuse((x > 0) & (n == 0), rows, "x must be 0 where n is 0: nobody was watched")
     return x, t_x, n
 
 

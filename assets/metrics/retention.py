@@ -1,6 +1,6 @@
 """Who is still here? People by month of first contact, followed month by month.
 
-Complete counts of what happened; the models of who is still alive are in `bgbb`, and importable here.
+Complete counts of what happened; the models of who is still alive are in `bgbb` and `bgnbd`, and importable here.
 """
 
 from datetime import date
@@ -9,6 +9,7 @@ import narwhals as nw
 import polars as pl
 
 from assets.metrics.bgbb import fit_bgbb
+from assets.metrics.bgnbd import fit_bgnbd, fit_mbgnbd
 from assets.metrics.intervals import wilson
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
@@ -27,7 +28,7 @@ from assets.metrics.people import (
     persons,
 )
 
-__all__ = ["cohort", "fit_bgbb", "months_after_contact"]
+__all__ = ["cohort", "fit_bgbb", "fit_bgnbd", "fit_mbgnbd", "months_after_contact"]
 
 _KEYS = ("account_id", "platform")
 _EDGE_MONTHS = 3
