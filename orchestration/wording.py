@@ -267,6 +267,7 @@ _PLAINLY = (
         r"the pace of posting hardly changes (from quiet to busy times by less than a factor of \1)",
     ),
     (r"posting rate does not vary within months", "within a month the pace of posting does not change"),
+    (r"posting rate varies within one month only", "the pace of posting changes within a single month only"),
     (r"the estimate did not converge", "the calculation settled on no number"),
 )
 

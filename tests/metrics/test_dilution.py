@@ -7,6 +7,7 @@ import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from scipy import stats
 
 from assets.metrics.dilution import dilution, fixed_effects_poisson
 from quality.catalog.model import enforce
@@ -98,6 +99,44 @@ def test_order_and_unit_change_nothing_but_the_unit(random, unit):
     b = fixed_effects_poisson(y[order], x[order] * unit, effects=[month[order]], clusters=month[order])
     assert b.coefficients[0] * unit == pytest.approx(a.coefficients[0], rel=1e-7)
     assert b.low[0] * unit == pytest.approx(a.low[0], rel=1e-6)
+
+
+def test_cr2_of_one_regressor_is_the_formula_of_bell_and_mccaffrey():
+    """A score's variance is divided by 1 - p, p its cluster's share of the information; the rest by definition."""
+    y, x, _, month = _panel(4, accounts=1, months=6)
+    fit = fixed_effects_poisson(y, x, effects=[month], clusters=month, covariance="CR2")
+    design = _dummies(month)
+    model = sm.GLM(y, np.column_stack([x, design]), family=sm.families.Poisson()).fit(tol=1e-13)
+    within = x - np.array([np.average(x[month == m], weights=model.mu[month == m]) for m in range(6)])[month]
+    own = np.bincount(month, model.mu * within**2)
+    share, score = own / own.sum(), np.bincount(month, within * (y - model.mu))
+    assert fit.covariance[0, 0] == pytest.approx(np.sum(score**2 / (1 - share)) / own.sum() ** 2, rel=1e-6)
+    expected = np.diag(share) - np.outer(share, share)
+    expected /= np.sqrt(np.outer(1 - share, 1 - share))
+    freedom = np.trace(expected) ** 2 / np.sum(expected**2)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(fit.covariance[0, 0])
+    assert (fit.low[0], fit.high[0]) == pytest.approx((fit.coefficients[0] - half, fit.coefficients[0] + half))
+
+
+def test_cr2_of_alike_clusters_is_cr1():
+    x, month = np.tile([0.0, 1.0, 2.0], 5), np.repeat(np.arange(5), 3)
+    y = [4, 2, 1, 3, 3, 1, 4, 1, 2, 5, 2, 0, 2, 3, 2]
+    few = fixed_effects_poisson(y, x, effects=[month], clusters=month, covariance="CR2")
+    scale = fixed_effects_poisson(y, x, effects=[month], clusters=month)
+    # Every month got 7: their shares of the information are alike, so 1 - p is 4/5 for each.
+    assert few.covariance[0, 0] == pytest.approx(scale.covariance[0, 0], rel=1e-9)
+    assert few.high[0] - few.low[0] == pytest.approx(2 * stats.t.ppf(0.975, 4) * np.sqrt(few.covariance[0, 0]))
+
+
+def test_cr2_says_nothing_where_one_cluster_decides():
+    fit = fixed_effects_poisson(
+        [3, 1, 2, 2], [0, 1, 1, 1], effects=["aabb"], clusters=["a", "a", "b", "b"], covariance="CR2"
+    )
+    assert (fit.low[0], fit.high[0]) == (-np.inf, np.inf)
+    with pytest.raises(ValueError, match="nested"):
+        fixed_effects_poisson(
+            [1, 2, 3, 4], [0, 1, 2, 4], effects=["abab"], clusters=["a", "a", "b", "b"], covariance="CR2"
+        )
 
 
 def _posts(account, *, elasticity, seed, days=700, bursts=True):

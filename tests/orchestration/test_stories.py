@@ -33,6 +33,7 @@ def test_missing_comparisons_are_told_in_plain_sentences() -> None:
         "12 promotional and 30 other posts: the others got nothing",
         "45 judged posts: needs 100",
         "posting rate does not vary within months",
+        "posting rate varies within one month only",
         "the estimate did not converge",
     ],
 )
