@@ -6,15 +6,15 @@ nothing here.
 
 import polars as pl
 
-from assets import ledger, resolve
+from assets import ledger, payers, resolve
 from assets.table import table_asset
 from quality.catalog.columns import COMPOSED
 from quality.catalog.tables import TABLES
 
 
 @table_asset
-def dim_account(readings: pl.LazyFrame, settings) -> pl.LazyFrame:
-    """Configured accounts, and accounts that only an activity file named."""
+def dim_account(readings: pl.LazyFrame, earnings: pl.LazyFrame, settings) -> pl.LazyFrame:
+    """Configured accounts, and accounts that only an activity file or a ledger named."""
     configured = pl.LazyFrame(
         [(a.name, a.name, a.timezone, a.promise_days, a.is_own) for a in settings.accounts],
         schema={
@@ -26,7 +26,8 @@ def dim_account(readings: pl.LazyFrame, settings) -> pl.LazyFrame:
         },
         orient="row",
     )
-    found = readings.select("account_id").unique().join(configured, on="account_id", how="anti")
+    named = pl.concat([readings.select("account_id"), earnings.select("account_id")]).unique()
+    found = named.join(configured, on="account_id", how="anti")
     default = found.with_columns(
         name=pl.col("account_id"), timezone=pl.lit("UTC"), promise_days=pl.lit(7.0), is_own=pl.lit(value=True)
     )
@@ -123,6 +124,18 @@ def fct_counter(counters: pl.LazyFrame) -> pl.LazyFrame:
 
 
 @table_asset
+def fct_earning(
+    earnings: pl.LazyFrame,
+    fct_interaction: pl.LazyFrame,
+    identity_name: pl.LazyFrame,
+    dim_identity: pl.LazyFrame,
+    settings,
+) -> pl.LazyFrame:
+    """What people paid, and who they are."""
+    return payers.earning(earnings, fct_interaction, identity_name, dim_identity, key=settings.identity_key())
+
+
+@table_asset
 def fct_collection_span(readings: pl.LazyFrame) -> pl.LazyFrame:
     """The coverage ledger."""
     return ledger.spans(readings).select(TABLES["fct_collection_span"].column_names)
@@ -136,5 +149,6 @@ ASSETS = [
     dim_post,
     fct_interaction,
     fct_counter,
+    fct_earning,
     fct_collection_span,
 ]

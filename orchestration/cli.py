@@ -69,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="interactions: person, kind, occurred_at, and optionally direction, post, ...",
     )
+    imports.add_argument(
+        "--earnings",
+        metavar="FILE",
+        help="a ledger: person or email, earned_at, amount, currency, ...; or Stripe's export of payments",
+    )
     imports.add_argument("--account", help="the account: archives need it, and files without an `account` column")
     imports.add_argument("--platform", help="the platform's name (default: activity)")
     imports.add_argument(

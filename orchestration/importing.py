@@ -8,27 +8,35 @@ from pathlib import Path
 import polars as pl
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from assets import ingest
+from assets import ingest, payers
 from assets.staging import activity as staging
+from assets.staging import earnings as staged_earnings
 from orchestration import import_archive
 from orchestration.import_archive import Archives
 from orchestration.settings import Settings
 from orchestration.sole_use import sole_use
 from orchestration.warehouse import Warehouse
-from sources import activity
+from sources import activity, earnings
 from sources.activity_files import Shape, open_file, shape_of
 from sources.model import SourceError
 from sources.registry import REGISTRY
 
-RAW = ("posts", "interactions")
+RAW: tuple[Shape, ...] = ("posts", "interactions")
+_TABLE: dict[Shape, str] = {
+    "posts": ingest.asset_name(activity.NAME, "posts"),
+    "interactions": ingest.asset_name(activity.NAME, "interactions"),
+    "earnings": ingest.asset_name(earnings.NAME, earnings.LEDGER.name),
+}
+"""The raw table that files of a shape fill."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to import: at least one file of activity, or archives."""
+    """What to import: at least one file of activity or a ledger of earnings, or archives."""
 
     posts: Path | None = None
     interactions: Path | None = None
+    earnings: Path | None = None
     account: str | None = None
     platform: str | None = None
     covers: tuple[date, date] | None = None
@@ -36,7 +44,9 @@ class Request:
 
     def files(self) -> list[tuple[Shape, Path]]:
         """The files that are there, with their shapes."""
-        named: tuple[tuple[Shape, Path | None], ...] = (("posts", self.posts), ("interactions", self.interactions))
+        named: tuple[tuple[Shape, Path | None], ...] = (
+            ("posts", self.posts), ("interactions", self.interactions), ("earnings", self.earnings),
+        )  # fmt: skip
         return [(shape, path) for shape, path in named if path is not None]
 
     @classmethod
@@ -45,7 +55,7 @@ class Request:
 
         Raises `SourceError` where no file is given or one is nothing that can be imported.
         """
-        named = {shape: Path(path) for shape in RAW if (path := getattr(options, shape))}
+        named: dict[str, Path] = {shape: Path(path) for shape in _TABLE if (path := getattr(options, shape))}
         found: list[dict[str, Path]] = [named] if named else []
         archives, others = import_archive.found([Path(path) for path in options.path], options.account)
         for path in others:
@@ -59,7 +69,7 @@ class Request:
             raise SourceError(
                 "There is nothing to import",
                 "no file was named",
-                "rapport import ARCHIVE --account NAME, rapport import FILE, or --posts FILE --interactions FILE.",
+                "rapport import ARCHIVE --account NAME, rapport import FILE, or --posts FILE --interactions FILE --earnings FILE.",
             )
         taken = {connector.platform for connector in REGISTRY.values() if connector.is_nightly}
         if options.platform in taken:
@@ -72,6 +82,7 @@ class Request:
             cls(
                 posts=files.get("posts"),
                 interactions=files.get("interactions"),
+                earnings=files.get("earnings"),
                 account=options.account,
                 platform=options.platform,
                 covers=covers,
@@ -148,34 +159,49 @@ def _archives(settings: Settings, archives: Archives) -> list[str]:
 
 def _filled(requests: list[Request]) -> list[str]:
     """The connectors whose raw tables the requests fill."""
-    sources = [activity.NAME] if any(request.archives is None for request in requests) else []
+    shapes = {shape for request in requests for shape, _ in request.files()}
+    sources = [activity.NAME] if shapes & set(RAW) else []
+    sources += [earnings.NAME] if "earnings" in shapes else []
     return sources + [name for request in requests if request.archives for name in request.archives.sources()]
 
 
 def load(settings: Settings, request: Request, started: datetime | None = None) -> tuple[list[str], float]:
-    """Run the dlt pipeline of the files; return what was noticed, and the seconds it took.
+    """Run the dlt pipelines of the files; return what was noticed, and the seconds it took.
 
     Raises `SourceError` where a file turns out damaged while it is read; then nothing of it was loaded.
     """
     notes: list[str] = []
     started = started or datetime.now(UTC)  # noqa: TID251 - an import happens now
-    source = activity.source(
-        posts=request.posts, interactions=request.interactions, account=request.account, platform=request.platform,
-        covers=request.covers, read_at=started, warn=notes.append,
-    )  # fmt: skip
-    pipeline = ingest.pipeline(activity.NAME, str(settings.warehouse_path), settings.dlt_home)
-    if pipeline.has_pending_data:
-        pipeline.normalize()
-        pipeline.load()
-    try:
-        pipeline.run(source)
-    except PipelineStepFailed as failed:
-        raise import_archive.cause(failed) from failed
+    # Each source judges its files when it is made: nothing is loaded before all of them are.
+    sources = []
+    if request.posts or request.interactions:
+        sources.append(
+            activity.source(
+                posts=request.posts, interactions=request.interactions, account=request.account,
+                platform=request.platform, covers=request.covers, read_at=started, warn=notes.append,
+            )
+        )  # fmt: skip
+    if request.earnings:
+        hashed = payers.hashed(settings.identity_key())
+        sources.append(
+            earnings.source(
+                earnings=request.earnings, account=request.account, hashed=hashed, read_at=started, warn=notes.append
+            )
+        )
+    for source in sources:
+        pipeline = ingest.pipeline(source.name, str(settings.warehouse_path), settings.dlt_home)
+        if pipeline.has_pending_data:
+            pipeline.normalize()
+            pipeline.load()
+        try:
+            pipeline.run(source)
+        except PipelineStepFailed as failed:
+            raise import_archive.cause(failed) from failed
     return notes, (datetime.now(UTC) - started).total_seconds()  # noqa: TID251
 
 
 def _counts(settings: Settings) -> dict[str, int]:
-    return _rows_of(settings, {shape: ingest.asset_name(activity.NAME, shape) for shape in RAW})
+    return _rows_of(settings, {str(shape): name for shape, name in _TABLE.items()})
 
 
 def _rows_of(settings: Settings, names: dict[str, str]) -> dict[str, int]:
@@ -202,13 +228,16 @@ def _set_aside(settings: Settings, request: Request, started: datetime) -> tuple
     told in their stead where this one brought none.
     """
     warehouse = Warehouse(settings.warehouse_path)
-    frames = {shape: _raw(warehouse, shape) for shape in RAW}
-    names = [path.name for _, path in request.files()]
-    rows = (
-        staging.quarantine(**frames)
-        .filter(pl.any_horizontal(pl.col("row_ref").str.starts_with(f"{name}:") for name in names))
-        .collect()
+    set_aside = pl.concat(
+        [
+            staging.quarantine(**{shape: _raw(warehouse, shape) for shape in RAW}),
+            staged_earnings.quarantine(_raw(warehouse, "earnings")),
+        ]
     )
+    names = [path.name for _, path in request.files()]
+    rows = set_aside.filter(
+        pl.any_horizontal(pl.col("row_ref").str.starts_with(f"{name}:") for name in names)
+    ).collect()
     warehouse.close()
     new = rows.filter(pl.col("loaded_at") == started)
     number = pl.col("row_ref").str.extract(r":(\d+)$").cast(pl.Int64)
@@ -232,8 +261,8 @@ def _rows(count: int) -> str:
     return f"{count:,} row is" if count == 1 else f"{count:,} rows are"
 
 
-def _raw(warehouse: Warehouse, shape: str) -> pl.LazyFrame:
-    name = ingest.asset_name(activity.NAME, shape)
+def _raw(warehouse: Warehouse, shape: Shape) -> pl.LazyFrame:
+    name = _TABLE[shape]
     return warehouse.read(name) if warehouse.has(*warehouse.location(name)) else ingest.empty_raw(name).lazy()
 
 

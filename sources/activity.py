@@ -145,13 +145,18 @@ def _check(
     """Refuse what contradicts itself before anything is read."""
     if platform is not None and (not platform.strip() or platform == "all"):
         raise SourceError("This is no name for a platform", repr(platform), "`all` stands for all platforms together.")
-    if account is not None and not account.strip():
-        raise SourceError("The account has no name", "--account", "Give one.")
     if covers is not None:
         if covers[0] > covers[1]:
             raise SourceError("The days covered end before they start", f"{covers[0]} {covers[1]}", "Swap them.")
         if covers[1] > read_at.date():
             raise SourceError("The days covered end in the future", str(covers[1]), "Give the last day that is over.")
+    check_account(files, account=account)
+
+
+def check_account(files: Sequence[ActivityFile], *, account: str | None) -> None:
+    """Raise `SourceError` where it is not known whose the rows of a file are, or that is said in two ways."""
+    if account is not None and not account.strip():
+        raise SourceError("The account has no name", "--account", "Give one.")
     for file in files:
         if "account" not in file.columns and account is None:
             raise SourceError(

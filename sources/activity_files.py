@@ -18,9 +18,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sources import earnings_stripe
 from sources.model import SourceError
 
-Shape = Literal["posts", "interactions"]
+Shape = Literal["posts", "interactions", "earnings"]
 
 COLUMNS: dict[Shape, tuple[str, ...]] = {
     "posts": ("account", "post", "published_at", "kind", "language", "words", "links", "url", "text", "deleted_at"),
@@ -28,16 +29,21 @@ COLUMNS: dict[Shape, tuple[str, ...]] = {
         "account", "person", "kind", "occurred_at", "direction", "post", "interaction", "in_reply_to", "observed_at",
         "retracted_at",
     ),
+    "earnings": (
+        "account", "person", "email", "earned_at", "amount", "currency", "earning", "refunded", "refunded_at",
+        "stripe_status", "stripe_captured", "stripe_mode",
+    ),
 }  # fmt: skip
-"""The columns an activity file may have; others are kept as JSON in `other`."""
+"""The columns an activity file may have; others are kept as JSON in `other` (of a ledger of earnings: left out)."""
 REQUIRED: dict[Shape, tuple[tuple[str, ...], ...]] = {
     "posts": (("post",), ("published_at",)),
     "interactions": (("person",), ("kind",), ("occurred_at", "observed_at")),
+    "earnings": (("person", "email"), ("earned_at",), ("amount",), ("currency",)),
 }
 """Of each group at least one column must be there."""
 
 ROWS_AT_ONCE = 250_000
-TIME: dict[Shape, str] = {"posts": "published_at", "interactions": "occurred_at"}
+TIME: dict[Shape, str] = {"posts": "published_at", "interactions": "occurred_at", "earnings": "earned_at"}
 """The time that every row is about."""
 SURPLUS = "more fields than the file has columns"
 NO_OBJECT = "the line is no JSON object"
@@ -72,19 +78,22 @@ class ActivityFile:
 
 
 def shape_of(path: Path) -> Shape:
-    """Whether the file holds posts or interactions, by its columns.
+    """Whether the file holds posts, interactions or earnings, by its columns.
 
-    Raises `SourceError` where neither is recognised.
+    Raises `SourceError` where none is recognised.
     """
     names = _names(_Content.of(path).names)
+    if "earned_at" in names or earnings_stripe.is_export(names):
+        return "earnings"
     if "person" in names:
         return "interactions"
     if "published_at" in names:
         return "posts"
     raise SourceError(
-        f"It has neither a column `person` (interactions) nor `published_at` (posts); found: {_listed(list(names))}",
+        "It has neither a column `person` (interactions) nor `published_at` (posts) nor `earned_at` (earnings); "
+        f"found: {_listed(list(names))}",
         path.name,
-        "Name the columns so, or say which it is with --posts or --interactions.",
+        "Name the columns so, or say which it is with --posts, --interactions or --earnings.",
     )
 
 
@@ -95,7 +104,11 @@ def open_file(path: Path, shape: Shape) -> ActivityFile:
     without a required column.
     """
     content = _Content.of(path)
-    known = {name: given for name, given in _names(content.names, path).items() if name in COLUMNS[shape]}
+    names = _names(content.names, path)
+    is_stripe = shape == "earnings" and earnings_stripe.is_export(names)
+    if is_stripe:
+        names = earnings_stripe.as_ledger(names)
+    known = {name: given for name, given in names.items() if name in COLUMNS[shape]}
     unknown = [given for given in content.names if given not in known.values()]
     for group in REQUIRED[shape]:
         if not any(name in known for name in group):
@@ -103,8 +116,9 @@ def open_file(path: Path, shape: Shape) -> ActivityFile:
     if content.is_empty:
         raise SourceError("It has column names but no rows", path.name, "Check the export that made it.")
     notes = [f"{path.name}: {note}" for note in content.notes]
-    if named := [name for name in unknown if name != _LINE]:
-        notes.append(f"{path.name}: unknown columns are kept but not used: {_guessed(named, shape, known)}.")
+    if (named := [name for name in unknown if name != _LINE]) and not is_stripe:
+        kept = "not kept" if shape == "earnings" else "kept but not used"
+        notes.append(f"{path.name}: unknown columns are {kept}: {_guessed(named, shape, known)}.")
     return ActivityFile(
         path=path,
         shape=shape,
@@ -180,7 +194,7 @@ def _missing(
 
 def _guessed(unknown: Sequence[str], shape: Shape, known: dict[str, str]) -> str:
     """The unknown names, each with the optional column it may have been meant for."""
-    free = [name for name in COLUMNS[shape] if name not in known]
+    free = [name for name in COLUMNS[shape] if name not in known and not name.startswith("stripe_")]
     said = []
     for name in unknown:
         near = difflib.get_close_matches(name.lower(), free, n=1, cutoff=0.8)
@@ -287,7 +301,7 @@ def _distinct(header: Sequence[str]) -> list[str]:
 
 def _header(text: str, path: Path) -> tuple[list[str], str]:
     """Names of the columns and the delimiter that explains most of them."""
-    every = {name for names in COLUMNS.values() for name in names}
+    every = {name for names in COLUMNS.values() for name in names} | set(earnings_stripe.COLUMNS)
     best: tuple[int, int, list[str], str] = (-1, -1, [], ",")
     for delimiter in (",", ";", "\t", "|"):
         try:

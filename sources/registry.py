@@ -8,7 +8,7 @@ from typing import Any
 
 from dlt.extract.source import DltSource
 
-from sources import activity, archive, bluesky, feed, ghost, mastodon, webmention, wordpress, x, youtube
+from sources import activity, archive, bluesky, earnings, feed, ghost, mastodon, webmention, wordpress, x, youtube
 from sources.memory import Memory
 from sources.model import STREAMS, AccountSource, RawTable
 
@@ -92,6 +92,14 @@ _CONNECTORS = (
         streams=("posts", "inbound", "outbound"),
         tables=archive.TABLES,
         source=archive.source,
+        is_nightly=False,
+    ),
+    Connector(
+        name=earnings.NAME,
+        platform=earnings.PLATFORM,
+        streams=(),
+        tables=earnings.TABLES,
+        source=earnings.source,
         is_nightly=False,
     ),
 )

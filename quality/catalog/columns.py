@@ -40,6 +40,11 @@ def real(name: str, doc: str, *, unit: str = "", low: float | None = None, high:
     return Column(name=name, dtype=Dtype.FLOAT, doc=doc, unit=unit, low=low, high=high, nullable=True)
 
 
+def money(name: str, doc: str) -> Column:
+    """An amount of money: a decimal with four places, never a binary fraction."""
+    return Column(name=name, dtype=Dtype.DECIMAL, doc=doc, unit="currency", low=0)
+
+
 def at(name: str, doc: str, *, nullable: bool = False) -> Column:
     """A point in time, UTC."""
     return Column(name=name, dtype=Dtype.TIMESTAMP, doc=doc, low=EARLIEST, nullable=nullable)
@@ -154,6 +159,14 @@ subject_id = text("subject_id", "The post_id, or the platform for a profile.")
 native_subject_id = text("subject_id", "The platform's id of the post, or the platform for a profile.")
 counter = text("counter", "Name of the counter (likes, followers, views, ...).")
 counter_value = count("value", "The number that the platform showed.")
+
+# Earnings
+earning = text("earning", "Native id of the earning, or a hash of what its row says.")
+earned_at = at("earned_at", "When it was paid.")
+amount_paid = money("amount", "What was paid, before refunds.")
+refunded_amount = money("refunded_amount", "How much of it was given back.")
+refunded_at = at("refunded_at", "When it was given back; null where unknown or nothing was.", nullable=True)
+currency = text("currency", "ISO 4217 code of the currency. Amounts of different currencies are never added.")
 
 # Coverage
 stream = text("stream", "What is collected: posts, inbound, outbound or counters.", allowed=STREAMS)

@@ -13,12 +13,12 @@ _person = _from("interactions", "person")
 
 dim_account = Table(
     name="dim_account",
-    doc="Accounts: those of rapport.toml, and those that an activity file brought.",
+    doc="Accounts: those of rapport.toml, and those that an activity file or a ledger brought.",
     grain="One account.",
     key=("account_id",),
     columns=(
-        c.account_id.derived(*_from("readings", "account_id")),
-        c.name.derived(*_from("readings", "account_id")),
+        c.account_id.derived(*_from("readings", "account_id"), *_from("earnings", "account_id")),
+        c.name.derived(*_from("readings", "account_id"), *_from("earnings", "account_id")),
         c.timezone, c.promise_days, c.is_own,
     ),
 )  # fmt: skip
@@ -170,6 +170,45 @@ fct_collection_span = Table(
         ),
     ),
 )  # fmt: skip
+fct_earning = Table(
+    name="fct_earning",
+    doc="What people paid. Optional: empty without an imported ledger.",
+    grain="One earning of an account.",
+    key=("earning_id",),
+    columns=(
+        c.text("earning_id", "The earning, unique over all accounts.").derived(*_from("earnings", "account_id", "earning")),
+        c.account_id,
+        c.text("identity_id", "Who paid: an identity of dim_identity where is_linked, else a pseudonym that nothing else has.")
+        .derived("dim_identity.identity_id", *_from("earnings", "person", "email_hash", "email_md5_hash", "email_sha256_hash", "earning")),
+        c.flag("is_linked", "Who paid is known from the account's interactions, too.").derived(*_from("earnings", "person", "email_hash")),
+        c.earned_at, c.amount_paid, c.refunded_amount, c.refunded_at, c.currency, c.loaded_at,
+    ),
+    rules=(
+        Rule(
+            name="known_account",
+            doc="Every earning belongs to a known account.",
+            violations="select * from {table} t where not exists (select 1 from core.dim_account a where a.account_id = t.account_id)",
+        ),
+        Rule(
+            name="linked_to_known_person",
+            doc="A linked earning belongs to a known identity.",
+            violations=(
+                "select * from {table} t where is_linked and not exists "
+                "(select 1 from core.dim_identity i where i.identity_id = t.identity_id)"
+            ),
+        ),
+        Rule(
+            name="refund_within_amount",
+            doc="No more is given back than was paid.",
+            violations="select * from {table} where refunded_amount > amount",
+        ),
+        Rule(
+            name="currency_has_three_letters",
+            doc="Currencies look like ISO 4217 codes.",
+            violations="select * from {table} where not regexp_full_match(currency, '[A-Z]{3}')",
+        ),
+    ),
+)  # fmt: skip
 
 TABLES = (
     dim_account,
@@ -179,5 +218,6 @@ TABLES = (
     dim_post,
     fct_interaction,
     fct_counter,
+    fct_earning,
     fct_collection_span,
 )

@@ -17,6 +17,7 @@ class Dtype(StrEnum):
     STRING = "string"
     INTEGER = "integer"
     FLOAT = "float"
+    DECIMAL = "decimal"
     BOOLEAN = "boolean"
     DATE = "date"
     TIMESTAMP = "timestamp"
@@ -36,6 +37,7 @@ _POLARS: dict[Dtype, pl.DataType] = {
     Dtype.STRING: pl.String(),
     Dtype.INTEGER: pl.Int64(),
     Dtype.FLOAT: pl.Float64(),
+    Dtype.DECIMAL: pl.Decimal(38, 4),
     Dtype.BOOLEAN: pl.Boolean(),
     Dtype.DATE: pl.Date(),
     Dtype.TIMESTAMP: pl.Datetime("us", "UTC"),
@@ -44,6 +46,7 @@ _DUCKDB: dict[Dtype, str] = {
     Dtype.STRING: "VARCHAR",
     Dtype.INTEGER: "BIGINT",
     Dtype.FLOAT: "DOUBLE",
+    Dtype.DECIMAL: "DECIMAL(38,4)",
     Dtype.BOOLEAN: "BOOLEAN",
     Dtype.DATE: "DATE",
     Dtype.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",

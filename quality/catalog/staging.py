@@ -76,7 +76,21 @@ _COUNTERS = Table(
         c.loaded_at,
     ),
 )  # fmt: skip
+_EARNINGS = Table(
+    name="stg_source__earnings",
+    doc="Earnings of people, the newest observation of each. E-mail addresses are keyed hashes.",
+    grain="One earning of an account.",
+    key=("account_id", "earning"),
+    columns=(
+        c.account_id, c.earning, c.person.optional(),
+        c.text("email_hash", "Keyed hash of the person's e-mail address.", nullable=True),
+        c.text("email_md5_hash", "Keyed hash of its MD5, as a Gravatar names people.", nullable=True),
+        c.text("email_sha256_hash", "Keyed hash of its SHA-256.", nullable=True),
+        c.earned_at, c.amount_paid, c.refunded_amount, c.refunded_at, c.currency, c.loaded_at,
+    ),
+)  # fmt: skip
 _SHAPES = {
+    "earnings": _EARNINGS,
     "profiles": _PROFILES,
     "posts": _POSTS,
     "interactions": _INTERACTIONS,
@@ -96,6 +110,7 @@ SOURCES = {
     "youtube": _NETWORK,
     "x": _NETWORK,
     "archive": _NETWORK,
+    "earnings": ("earnings", "quarantine"),
 }
 """Which shapes each source fills. A new platform is one line here."""
 

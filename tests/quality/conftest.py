@@ -17,6 +17,7 @@ _VALUES: dict[Dtype, Any] = {
     Dtype.STRING: "x",
     Dtype.INTEGER: 0,
     Dtype.FLOAT: 0.0,
+    Dtype.DECIMAL: 0,
     Dtype.BOOLEAN: False,
     Dtype.DATE: date(2020, 1, 6),
     Dtype.TIMESTAMP: datetime(2020, 1, 6, tzinfo=UTC),

@@ -141,6 +141,10 @@ BREAKERS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("fct_interaction", "known_post"): [{"post_id": "nowhere"}],
     ("fct_interaction", "occurred_before_seen"): [{"occurred_at": at(8), "active_at": at(8)}],
     ("fct_interaction", "active_at_follows"): [{"active_at": at(7)}],
+    ("fct_earning", "known_account"): [{}],
+    ("fct_earning", "linked_to_known_person"): [{"is_linked": True}],
+    ("fct_earning", "refund_within_amount"): [{"amount": 5, "refunded_amount": 6}],
+    ("fct_earning", "currency_has_three_letters"): [{"currency": "euro"}],
     ("fct_counter", "counters_do_not_go_backwards"): [
         {"counter": "views", "value": 5, "observed_at": at(6)},
         {"counter": "views", "value": 4, "observed_at": at(7)},
