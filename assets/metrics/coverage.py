@@ -102,8 +102,9 @@ def collection(fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFram
         pl.when(pl.col("status").is_null()).then(since).otherwise(pl.col("reason")).alias("reason"),
         pl.col("status").fill_null("down"),
     )
+    # Its day is that of the first reading, and the night's own reading comes the day after as_of.
     not_offered = (
-        fct_collection_span.filter(pl.col("status") == "not_offered")
+        fct_collection_span.filter(pl.col("status") == "not_offered", pl.col("from_date") <= as_of + _DAY)
         .join(summary, on=_STREAM, how="anti")
         .group_by(*_STREAM)
         .agg(pl.col("status").first(), pl.col("reason").sort().first())

@@ -95,7 +95,8 @@ def response_times(opportunities: Frame, *, as_of: date) -> Frame:
     `opportunities` has `opened_at, answered_at` and any of `account_id, platform`. Comes back, eager or lazy as given:
     these keys, `opportunities`, and `response_time_median_seconds` and `response_time_p90_seconds`, each with `_low`,
     `_high` (95 %) and `_note`. Unanswered opportunities are censored at 14 days or at the end of `as_of`, never left
-    out: the median of the answered ones would flatter. Not reached: null, with the note "> 14 d".
+    out: the median of the answered ones would flatter. Not reached: null, with the note "> 14 d". Openings and answers
+    after `as_of` are not looked at.
 
     >>> from datetime import datetime
     >>> asked = pl.DataFrame({"opened_at": [datetime(2024, 1, 1)] * 3,
@@ -106,12 +107,18 @@ def response_times(opportunities: Frame, *, as_of: date) -> Frame:
     schema = opportunities.lazy().collect_schema()
     keys = [key for key in _KEYS if key in schema]
     by = keys or ["group"]
-    waited = pl.min_horizontal(_end_like(schema, as_of) - pl.col("opened_at"), pl.lit(LIMIT))
-    duration = pl.coalesce(pl.col("answered_at") - pl.col("opened_at"), waited)
-    lifetimes = opportunities.lazy().select(
-        pl.col(keys) if keys else pl.lit(0).alias("group"),
-        (duration.dt.total_microseconds() / 1_000_000).alias("duration"),
-        pl.col("answered_at").is_not_null().alias("is_observed"),
+    end = _end_like(schema, as_of)
+    waited = pl.min_horizontal(end - pl.col("opened_at"), pl.lit(LIMIT))
+    answered = pl.when(pl.col("answered_at") < end).then("answered_at")
+    duration = pl.coalesce(answered - pl.col("opened_at"), waited)
+    lifetimes = (
+        opportunities.lazy()
+        .filter(pl.col("opened_at") < end)
+        .select(
+            pl.col(keys) if keys else pl.lit(0).alias("group"),
+            (duration.dt.total_microseconds() / 1_000_000).alias("duration"),
+            answered.is_not_null().alias("is_observed"),
+        )
     )
     curves = survival.curves(lifetimes, by=by).collect().lazy()
     result = lifetimes.group_by(by).agg(pl.len().cast(pl.Int64).alias("opportunities"))

@@ -77,7 +77,7 @@ def post_value(
     judged = (
         posts.join(_given(fold_post_value, dim_identity), on="post_id", how="left")
         .join(_coverage(posts, fct_collection_span, as_of=as_of), on=["account_id", "_day"], how="left")
-        .join(_offered(fct_collection_span), on="account_id", how="left")
+        .join(_offered(fct_collection_span, as_of=as_of), on="account_id", how="left")
         .join(_followers(posts, fct_counter), on="post_id", how="left")
         .with_columns(_why_null().alias("interactions_7d_note"))
     )
@@ -133,9 +133,11 @@ def _coverage(posts: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: 
     return covered.select("account_id", "_day", "coverage_share")
 
 
-def _offered(fct_collection_span: pl.LazyFrame) -> pl.LazyFrame:
-    """Accounts with inbound on any platform: `account_id, _is_offered`."""
-    inbound = fct_collection_span.filter(pl.col("stream") == "inbound", pl.col("status") != "not_offered")
+def _offered(fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """Accounts with inbound on any platform by `as_of`: `account_id, _is_offered`."""
+    inbound = fct_collection_span.filter(
+        pl.col("stream") == "inbound", pl.col("status") != "not_offered", pl.col("from_date") <= as_of
+    )
     return inbound.select("account_id", pl.lit(value=True).alias("_is_offered")).unique()
 
 
