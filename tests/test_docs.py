@@ -13,6 +13,7 @@ from quality.catalog.model import Column, Table
 
 METRICS = Path(__file__).resolve().parents[1] / "docs" / "metrics"
 PAGES = sorted(METRICS.glob("*.md"))
+EXAMPLES = sorted(METRICS.parent.glob("examples/*.md"))
 WITHOUT_EXAMPLE = {"index", "truth-recovery"}
 """A list of pages, and a table that a command writes."""
 PART = re.compile(r"_(low|high|n|note)$")
@@ -114,3 +115,16 @@ def test_tests_named_on_a_page_exist() -> None:
     }
     named = {name for page in PAGES for name in re.findall(r"\b(test_\w+)`", page.read_text(encoding="utf-8"))}
     assert named - known == set()
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=[page.stem for page in EXAMPLES])
+def test_real_examples_show_nobody(page: Path) -> None:
+    """Neither a name's address nor a pseudonym; every drawing is there and has a sentence."""
+    text = page.read_text(encoding="utf-8")
+    drawings = {page.parent / path for path in re.findall(r"\]\((\.\./images/[\w-]+\.svg)\)", text)}
+    assert drawings
+    for content in (text, *(path.read_text(encoding="utf-8") for path in drawings)):
+        assert not re.search(r"\b[0-9a-f]{8,}\b", content), "a pseudonym"
+        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", content), "an address"
+    captions = re.findall(r"\.svg\)(?:\{[^}]*\})?\n\n\*[^*]+\.\*\n", text)
+    assert len(captions) == len(re.findall(r"\.svg\)", text)), "each drawing has one sentence of what it shows"
