@@ -5,12 +5,15 @@ import polars as pl
 from assets.metrics import (
     availability,
     cadence,
+    concentration,
     coverage,
     followers,
     growth,
     listening,
+    losing_touch,
     relationship,
     retention,
+    retention_model,
     spike,
     summary,
     value,
@@ -73,13 +76,31 @@ def mart_spike(fold_relationship_day, dim_identity, dim_post, dim_profile, fct_c
 
 
 @table_asset
-def mart_relationship(
-    fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, fct_collection_span, as_of
+def mart_retention_model(
+    fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of
 ) -> pl.LazyFrame:
+    """Is a relationship alive, and may the model be believed?"""
+    return retention_model.retention_model(
+        fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of=as_of
+    )
+
+
+@table_asset
+def mart_relationship(
+    fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, mart_retention_model, fct_collection_span,
+    as_of,
+) -> pl.LazyFrame:  # fmt: skip
     """Who keeps coming back?"""
     return relationship.relationship(
-        fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, fct_collection_span, as_of=as_of
-    )
+        fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, mart_retention_model,
+        fct_collection_span, as_of=as_of,
+    )  # fmt: skip
+
+
+@table_asset
+def mart_losing_touch(mart_relationship, as_of) -> pl.LazyFrame:
+    """Whom are we losing?"""
+    return losing_touch.losing_touch(mart_relationship, as_of=as_of)
 
 
 @table_asset
@@ -120,11 +141,15 @@ def mart_collection(fct_collection_span, as_of) -> pl.LazyFrame:
 
 @table_asset
 def mart_summary(
-    dim_account, dim_identity, dim_post, fct_counter, fct_collection_span, fold_response, mart_cadence, mart_listening,
+    dim_account, dim_identity, dim_post, fct_counter, fct_collection_span, fold_response, fold_relationship_day, mart_cadence, mart_listening,
     mart_value, mart_post_value, mart_growth_month, mart_retention_cohort, as_of,
 ) -> pl.LazyFrame:  # fmt: skip
     """The three questions in numbers, now and a quarter ago."""
     then = as_of - summary.QUARTER
+    circle, circle_then = (
+        concentration.concentration(fold_relationship_day, dim_identity, fct_collection_span, as_of=day)
+        for day in (as_of, then)
+    )
     before = (
         cadence.cadence(dim_post, dim_account, fct_collection_span, as_of=then),
         availability.listening(fold_response, dim_identity, dim_post, dim_account, fct_collection_span, as_of=then),
@@ -133,9 +158,9 @@ def mart_summary(
     return summary.summary(
         dim_account,
         summary.measures(
-            mart_cadence, mart_listening, mart_value, mart_growth_month, mart_retention_cohort, as_of=as_of
+            mart_cadence, mart_listening, mart_value, mart_growth_month, mart_retention_cohort, circle, as_of=as_of
         ),
-        summary.measures(*before, mart_growth_month, mart_retention_cohort, as_of=then),
+        summary.measures(*before, mart_growth_month, mart_retention_cohort, circle_then, as_of=then),
         as_of=as_of,
     )
 
@@ -150,7 +175,9 @@ ASSETS = [
     mart_value,
     mart_dilution,
     mart_spike,
+    mart_retention_model,
     mart_relationship,
+    mart_losing_touch,
     mart_growth_week,
     mart_growth_month,
     mart_retention_cohort,

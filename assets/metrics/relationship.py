@@ -1,7 +1,7 @@
 """Who keeps coming back, and whom are we losing? One row for each account and person with an active day.
 
 Steps over people are narwhals over lazy frames; what is known of an account (its weeks, its coverage) is Polars.
-The probability that a relationship is alive is a fitted model's business, not this module's.
+The probability that a relationship is alive is a fitted model's business (`assets.metrics.expectation`), not this one's.
 """
 
 from datetime import date, timedelta
@@ -10,6 +10,7 @@ import narwhals as nw
 import polars as pl
 
 from assets.metrics.coverage import ALL, births, coverage_share
+from assets.metrics.expectation import with_expectations
 from assets.metrics.growth import lifecycle_states
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
@@ -40,8 +41,13 @@ _LOST_RHYTHMS = 8
 _LOST_DAYS = 90.0
 _RESURRECTED_DAYS = 28
 _RECIPROCITY_DAYS = 180
-_VALUE_DAYS = 365
-_NOT_FITTED = "retention model not fitted in this version"
+VALUE_DAYS = 365
+
+
+def lost_after(rhythm: nw.Expr) -> nw.Expr:
+    """After how many days of silence a tie of that rhythm is lost: max(8 rhythms, 90 days)."""
+    days = rhythm * _LOST_RHYTHMS
+    return nw.when(days < _LOST_DAYS).then(nw.lit(_LOST_DAYS)).otherwise(days)
 
 
 def rhythms(days: People) -> People:
@@ -72,7 +78,7 @@ def tie_states(days: People, *, as_of: date) -> People:
     end = period_start(last_complete(as_of, "week") + 1, "week") - 1
     previous_end = end - 7
     day, rhythm = nw.col("day"), nw.col("rhythm_days")
-    lost_after = nw.when(rhythm * _LOST_RHYTHMS < _LOST_DAYS).then(nw.lit(_LOST_DAYS)).otherwise(rhythm * _LOST_RHYTHMS)
+    is_long = lost_after(rhythm)
     own = rhythms(days)
     judged = days.select(*_TIE, "day").filter(day <= end)
     last = judged.group_by(*_TIE).agg(day.max().alias("last_day"))
@@ -83,7 +89,7 @@ def tie_states(days: People, *, as_of: date) -> People:
         judged.with_columns(before.alias("before"), last_end.alias("last_end"))
         .filter(day > end - _RESURRECTED_DAYS)
         .join(own, on=list(_TIE), how="inner")
-        .filter(nw.col("last_end") - 7 - nw.col("before") >= lost_after)
+        .filter(nw.col("last_end") - 7 - nw.col("before") >= is_long)
         .select(*_TIE)
         .unique()
         .with_columns(nw.lit(1).alias("is_back"))
@@ -93,7 +99,7 @@ def tie_states(days: People, *, as_of: date) -> People:
         nw.when(nw.col("last_day").is_null())
         .then(nw.lit(None, dtype=nw.String))
         .otherwise(
-            nw.when(silence >= lost_after)
+            nw.when(silence >= is_long)
             .then(nw.lit("lost"))
             .otherwise(
                 nw.when(silence >= rhythm * _COOLING_RHYTHMS)
@@ -145,7 +151,7 @@ def totals(people: People, *, as_of: date) -> People:
             (nw.col("outbound_composed") + nw.col("outbound_composed_untimed")).alias("out_composed"),
             nw.when(is_recent).then(nw.col("inbound_composed")).otherwise(nothing).alias("in_180d"),
             nw.when(is_recent).then(nw.col("outbound_composed")).otherwise(nothing).alias("out_180d"),
-            nw.when(day > today - _VALUE_DAYS).then(nw.col("value")).otherwise(nw.lit(0.0)).alias("value_365d"),
+            nw.when(day > today - VALUE_DAYS).then(nw.col("value")).otherwise(nw.lit(0.0)).alias("value_365d"),
             nw.when(nw.col("inbound") > 0).then(day).alias("inbound_day"),
             nw.when(nw.col("is_ended")).then(day).alias("ended_day"),
         )
@@ -246,6 +252,7 @@ def relationship(
     dim_post: pl.LazyFrame,
     dim_profile: pl.LazyFrame,
     mart_spike: pl.LazyFrame,
+    mart_retention_model: pl.LazyFrame,
     fct_collection_span: pl.LazyFrame,
     *,
     as_of: date,
@@ -259,7 +266,8 @@ def relationship(
     in the month before, or where coverage leaves it open. `reciprocity` = 2 min(in, out) / (in + out) of composed
     interactions in 180 days, null with no inbound, below 90 % coverage of either direction, and, like
     `outbound_composed`, where no platform of the account offers outbound. `tie_state` as in `tie_states`, and `ended`
-    where an unfollow or block by the last week's end came after everything inbound.
+    where an unfollow or block by the last week's end came after everything inbound. Probabilities are those of
+    `expectation.with_expectations`.
     """
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
     every = collected(active_days(people).to_native().filter(pl.col("platform") == ALL))
@@ -279,7 +287,8 @@ def relationship(
         rows = rows.join(collected(part.to_native()), on=list(_TIE), how="left")
     rows = collected(rows.join(accounts, on="account_id", how="left"))
     won = _spike_won(rows, mart_spike, as_of=as_of)
-    return _published(rows.join(won, on=list(_TIE), how="left"), as_of=as_of)
+    published = collected(_published(rows.join(won, on=list(_TIE), how="left"), as_of=as_of))
+    return with_expectations(published, mart_retention_model, as_of=as_of).sort(_TIE)
 
 
 def _published(rows: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
@@ -289,7 +298,6 @@ def _published(rows: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
     both = pl.col("in_180d") + pl.col("out_180d")
     lifecycle = pl.col("lifecycle")
     is_comparable = pl.col("is_before_known") & (is_known | (pl.col("first_month") < last_complete(as_of, "month")))
-    nothing = pl.lit(None, dtype=pl.Float64)
     return rows.select(
         "account_id",
         pl.col("person_id").cast(pl.String),
@@ -308,17 +316,13 @@ def _published(rows: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
         .then(lifecycle)
         .alias("lifecycle"),
         pl.when(is_ended).then(pl.lit("ended")).otherwise("tie_state").alias("tie_state"),
-        nothing.alias("p_alive"),
-        nothing.alias("p_active_4w"),
-        nothing.alias("p_active_13w"),
-        pl.lit(_NOT_FITTED).alias("p_alive_note"),
         pl.when(pl.col("first_day") >= pl.col("judged_from"))
         .then(pl.col("is_won").is_not_null())
         .alias("is_spike_won"),
         pl.when(is_known).then(as_date(period_start(pl.col("first_month"), "month"))).alias("cohort_month"),
         "value_365d",
         "platforms",
-    ).sort(_TIE)
+    )
 
 
 def _last_lifecycle(days: People, *, as_of: date) -> People:

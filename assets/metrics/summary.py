@@ -1,7 +1,7 @@
 """The three questions in numbers: what each mart says of an account, now and a quarter ago.
 
-No number is computed here that another mart does not hold: a metric's name is the name of the
-mart column it restates, for all platforms together. There is no score that mixes them.
+A metric's name is the name of the mart column it restates, for all platforms together. Only the two of
+`assets.metrics.concentration` are of the whole account and stand nowhere else. There is no score that mixes them.
 """
 
 from dataclasses import dataclass
@@ -90,7 +90,16 @@ GROWTH = (
 RETAINED = Measure(
     "retained_rate", "relationships", "retained_rate_low", "retained_rate_high", "people", "retained_rate_note"
 )
-MEASURES = (*CADENCE, *LISTENING, *VALUE, *GROWTH, RETAINED)
+CIRCLE = (
+    Measure(
+        "people_for_half_of_value",
+        "relationships",
+        n="people_for_half_of_value_n",
+        note="people_for_half_of_value_note",
+    ),
+    Measure("multi_platform_share", "relationships", n="multi_platform_share_n", note="multi_platform_share_note"),
+)
+MEASURES = (*CADENCE, *LISTENING, *VALUE, *GROWTH, RETAINED, *CIRCLE)
 _ABSENT = {
     "consistency": "posts not offered",
     "value": "no posts",
@@ -133,12 +142,13 @@ def measures(
     mart_value: pl.LazyFrame,
     mart_growth_month: pl.LazyFrame,
     mart_retention_cohort: pl.LazyFrame,
+    circle: pl.LazyFrame,
     *,
     as_of: date,
 ) -> pl.LazyFrame:
     """`account_id, metric, value, low, high, n, note` of all platforms together.
 
-    The first three marts are of this `as_of`. Of the growth mart the last month that was complete
+    The first three marts, and `circle` (`concentration.concentration`), are of this `as_of`. Of the growth mart the last month that was complete
     on it is taken, of the cohorts the cells that were fully observed on it: `retained_rate` pools
     the last 12 cohorts that have a third month.
     """
@@ -156,6 +166,7 @@ def measures(
         *(_long(mart_value, measure) for measure in VALUE),
         *(_long(month, measure) for measure in GROWTH),
         _long(retained(mart_retention_cohort, as_of=as_of), RETAINED),
+        *(_long(circle, measure) for measure in CIRCLE),
     ]
     return pl.concat(parts)
 

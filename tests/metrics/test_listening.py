@@ -273,8 +273,8 @@ def test_reciprocity_of_all_platforms_is_that_of_the_relationships() -> None:
     )  # fmt: skip
     ledger = BOTH + BLOG
     ties = relationship(
-        by_day, identities("pqr"), posts(START.date()), profiles(), empty(TABLES["mart_spike"]).lazy(), spans(*ledger),
-        as_of=AS_OF,
+        by_day, identities("pqr"), posts(START.date()), profiles(), empty(TABLES["mart_spike"]).lazy(),
+        empty(TABLES["mart_retention_model"]).lazy(), spans(*ledger), as_of=AS_OF,
     ).collect()  # fmt: skip
     pairs = dict(ties.select("person_id", "reciprocity").iter_rows())
     assert pairs == {"p": 0.5, "q": 1, "r": 0}

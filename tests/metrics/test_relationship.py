@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.metrics.bgbb import NAMES
 from assets.metrics.people import active_days, day_number, persons
 from assets.metrics.relationship import (
     opportunity_weeks,
@@ -49,11 +50,12 @@ def day(offset: int) -> date:
     return START + timedelta(days=offset)
 
 
-def relate(rows, people, *, as_of=AS_OF, covered=None, post=None, spikes=()):
+def relate(rows, people, *, as_of=AS_OF, covered=None, post=None, spikes=(), models=()):
     covered = covered if covered is not None else spans(span(START, as_of))
     post = post if post is not None else posts(START)
-    spiked = table(marts.mart_spike, spikes)
-    return enforce(marts.mart_relationship, relationship(rows, people, post, profiles(), spiked, covered, as_of=as_of))
+    spiked, fits = table(marts.mart_spike, spikes), table(marts.mart_retention_model, models)
+    frame = relationship(rows, people, post, profiles(), spiked, fits, covered, as_of=as_of)
+    return enforce(marts.mart_relationship, frame)
 
 
 def ties(lives: dict[str, list[int]], as_of: date) -> dict[str, tuple[float, str | None]]:
@@ -161,9 +163,23 @@ def test_counts_by_hand():
     assert got["value_365d"] == 2.2
     assert (got["lifecycle"], got["cohort_month"]) == ("resurrecting", date(2024, 1, 1))
     assert got["p_alive"] is None
-    assert got["p_alive_note"] == "retention model not fitted in this version"
+    assert got["p_alive_note"] == "inbound not collected, so no retention model"
     (got,) = relate(rows, identities(["p", "follower"])).rows(named=True)
     assert (got["outbound_composed"], got["reciprocity"]) == (None, None)
+
+
+def test_probabilities_are_those_of_the_account_s_model():
+    # x = 1, t_x = 1 and n = 4, as in test_opportunity_weeks_by_hand; all Betas uniform.
+    fit = {"as_of": day(46), "account_id": "a", "model": "bgbb", "note": "so"} | dict.fromkeys(NAMES, 1.0)
+    rows = fold(visits("p", day(0), day(8)) + visits("q", day(30), day(44)) + visits("r", day(44)))
+    got = relate(rows, identities("pqr"), as_of=day(46), post=posts(day(0), day(22), day(37)), models=[fit])
+    # L of p: still there after 4 weeks, 1 of them active: 1/5 x B(2, 4) = 1/5 x 1/20; gone after week i of 1, 2, 3:
+    # (1 / (i (i + 1)) less the week's step) B(2, i). With uniform chances, leaving before week i + 1 has 1 / ((i + 1)(i + 2)).
+    beta = {1: 1 / 2, 2: 1 / 6, 3: 1 / 12, 4: 1 / 20}
+    likelihood = beta[4] / 5 + sum(beta[i] / ((i + 1) * (i + 2)) for i in (1, 2, 3))
+    assert got["p_alive"].to_list()[0] == pytest.approx(beta[4] / 6 / likelihood)
+    assert got["p_alive"].is_null().to_list() == [False, False, True]
+    assert got["p_alive_note"].to_list() == ["so", "so", "start unknown, or first active in the running week"]
 
 
 def test_reciprocity_is_of_180_days_and_needs_inbound_and_coverage():

@@ -5,9 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from assets.metrics import summary, value
+from assets.metrics import concentration, summary, value
 from quality.catalog.model import empty, enforce
 from quality.catalog.tables import TABLES
+from tests.metrics.community import fold, identities, span, spans, visits
 
 THEN = date(2024, 3, 31)
 END = datetime(2024, 4, 1, tzinfo=UTC)
@@ -26,6 +27,11 @@ def posts(*ages: timedelta) -> pl.LazyFrame:
     numbers = pl.col("interactions_7d").cast(pl.Int64)
     frame = frame.with_columns(numbers, people_7d=numbers, value_7d=numbers.cast(pl.Float64), **constant)
     return pl.concat([empty(entry), frame], how="diagonal").lazy()
+
+
+def nobody() -> pl.LazyFrame:
+    """The concentration of no account at all."""
+    return concentration.concentration(fold([]), identities([]), spans(), as_of=THEN)
 
 
 def test_a_quarter_ago_knows_no_post_that_was_younger_than_seven_days_then() -> None:
@@ -54,6 +60,7 @@ def test_stickiness_of_a_month_is_known_when_its_last_week_has_ended() -> None:
     ).lazy()
     names = ("mart_cadence", "mart_listening", "mart_value", "mart_retention_cohort")
     cadence, listening, worth, cohort = (empty(TABLES[name]).lazy() for name in names)
+    circle = nobody()
     for as_of, active, stickiness in (
         (date(2024, 3, 30), 5, 0.25),  # the last Monday of February is the 26th
         (date(2024, 4, 29), 6, 0.5),
@@ -61,7 +68,7 @@ def test_stickiness_of_a_month_is_known_when_its_last_week_has_ended() -> None:
         (date(2024, 5, 4), 7, None),
         (date(2024, 5, 5), 7, 0.75),
     ):
-        found = summary.measures(cadence, listening, worth, growth, cohort, as_of=as_of).collect()
+        found = summary.measures(cadence, listening, worth, growth, cohort, circle, as_of=as_of).collect()
         values = dict(found.select("metric", "value").iter_rows())
         assert (values["active"], values["stickiness"]) == (active, stickiness), as_of
 
@@ -82,6 +89,7 @@ def test_a_null_number_says_why() -> None:
         pl.concat([empty(TABLES[name]), pl.DataFrame([key | row] if row else [])], how="diagonal").lazy()
         for name, row in rows.items()
     ]
+    marts.append(nobody())
     measured = summary.measures(*marts, as_of=THEN)
     accounts = pl.LazyFrame({"account_id": ["a", "b"]})
     frame = summary.summary(accounts, measured, measured, as_of=THEN)
@@ -100,7 +108,10 @@ def test_a_null_number_says_why() -> None:
         "quick_ratio": "nobody became dormant",
         "stickiness": "nobody was active, or a week of the month is not over or was not collected",
         **dict.fromkeys(("net_retention", "gross_retention"), no_year),
-        "retained_rate": "inbound not offered, or known for too short a time",
+        **dict.fromkeys(
+            ("retained_rate", "people_for_half_of_value", "multi_platform_share"),
+            "inbound not offered, or known for too short a time",
+        ),
     }
     absent = set(found.filter(account_id="b").select("question", "note").iter_rows())
     assert absent == {
@@ -119,7 +130,51 @@ def test_a_note_of_steadiness_is_no_note_of_what_is_known_beside_it() -> None:
         empty(TABLES[name]).lazy()
         for name in ("mart_listening", "mart_value", "mart_growth_month", "mart_retention_cohort")
     ]
+    others.append(nobody())
     notes = summary.measures(short, *others, as_of=THEN).collect().select("metric", "note")
     assert dict(notes.iter_rows()) == {
         "steadiness": "window under 28 days", "streak_weeks": None, "open_silence_days": None, "kept_weeks_share": None,
     }  # fmt: skip
+
+
+def test_concentration_now_and_a_quarter_ago() -> None:
+    today, year = date(2024, 6, 30), date(2023, 1, 1)
+    rows = fold([
+        *visits("a", date(2024, 6, 1), value=5.0), *visits("b", date(2024, 2, 1), value=3.0),
+        *visits("c", date(2024, 2, 2), value=2.0), *visits("d", date(2024, 6, 2), value=1.0, platform="toots"),
+        *visits("b", date(2024, 6, 3), value=0.0, platform="toots"), *visits("old", date(2023, 6, 30), value=50.0),
+        *visits("follower", date(2024, 6, 3), inbound_active=0, value=0.0, platform="toots"),
+    ])  # fmt: skip
+    covered = spans(span(year, today), span(year, today, platform="toots"))
+    people = identities(["a", "b", "c", "d", "old", "follower"])
+
+    def told(day: date) -> list[tuple[Any, ...]]:
+        names = ("mart_cadence", "mart_listening", "mart_value", "mart_growth_month", "mart_retention_cohort")
+        inputs = [empty(TABLES[name]).lazy() for name in names]
+        inputs.append(concentration.concentration(rows, people, covered, as_of=day))
+        found = summary.measures(*inputs, as_of=day).collect()
+        return found.select("metric", "value", "n", "note").rows()
+
+    # Of 11 points a gave 5 and b 3: two people for half. b came by two platforms, of the five who came.
+    assert told(today) == [("people_for_half_of_value", 2, 4, None), ("multi_platform_share", 0.2, 5, None)]
+    # A quarter ago: of 55 points, old gave 50. Nobody came by two platforms.
+    assert told(today - summary.QUARTER) == [
+        ("people_for_half_of_value", 1, 3, None), ("multi_platform_share", 0.0, 3, None),
+    ]  # fmt: skip
+
+
+def test_concentration_is_null_where_it_says_nothing() -> None:
+    today = date(2024, 6, 30)
+
+    def notes(rows: list[dict[str, Any]], *covered: dict[str, Any]) -> list[str | None]:
+        found = concentration.concentration(fold(rows), identities("a"), spans(*covered), as_of=today).collect()
+        assert found.select("people_for_half_of_value", "multi_platform_share").rows() == [(None, None)]
+        (row,) = found.rows(named=True)
+        return [row["people_for_half_of_value_note"], row["multi_platform_share_note"]]
+
+    two = span(date(2023, 1, 1), today), span(date(2023, 1, 1), today, platform="toots")
+    assert notes([], *two) == ["nobody gave anything in the last 365 days", "nobody came"]
+    short = span(date(2023, 1, 1), date(2024, 1, 1))
+    assert notes(visits("a", date(2023, 12, 1)), short) == [
+        "less than 90 % of the last 365 days was collected", "only one platform offers inbound",
+    ]  # fmt: skip

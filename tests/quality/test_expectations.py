@@ -167,6 +167,9 @@ BREAKERS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("mart_relationship", "weeks_in_order"): [{"repeat_weeks": 2, "last_week": 1, "opportunity_weeks": 3}],
     ("mart_relationship", "known_account_and_person"): [{}],
     ("mart_relationship", "first_before_last"): [{"first_at": at(7)}],
+    ("mart_relationship", "probabilities_in_order"): [{"p_active_4w": 0.5, "p_active_13w": 0.4}],
+    ("mart_losing_touch", "ranks_are_places"): [{"rank": 2}],
+    ("mart_retention_model", "withdrawn_or_told"): [{"is_withdrawn": True, "log_likelihood": -1.0}],
     **{
         (f"mart_growth_{period}", rule): rows
         for period in ("week", "month")

@@ -4,6 +4,8 @@ from quality.catalog import columns as c
 from quality.catalog.marts.origins import DAY, SPANS, coverage
 from quality.catalog.model import Rule, Table
 
+_HISTORY = (DAY, "mart_retention_model.alpha", "mart_retention_model.beta", "mart_retention_model.gamma", "mart_retention_model.delta")
+
 mart_relationship = Table(
     name="mart_relationship",
     doc="Who keeps coming back? One row for each person with at least one active week.",
@@ -25,10 +27,16 @@ mart_relationship = Table(
         c.real("rhythm_days", "The person's own rhythm, drawn towards the account's.", unit="days", low=7).derived(DAY),
         c.text("lifecycle", "State in the last complete month.", allowed=c.LIFECYCLES, nullable=True).derived(DAY),
         c.text("tie_state", "State of the tie on the person's own rhythm.", allowed=c.TIE_STATES, nullable=True).derived(DAY),
-        c.share("p_alive", "Probability that the relationship is alive; null until the retention model is fitted."),
-        c.share("p_active_4w", "Probability of coming back in the next 4 opportunity weeks."),
-        c.share("p_active_13w", "Probability of coming back in the next 13 opportunity weeks."),
-        c.text("p_alive_note", "Why p_alive is null.", nullable=True),
+        *(
+            x.derived(*_HISTORY)
+            for chance in (
+                c.share("p_alive", "Probability that the relationship is alive in the opportunity week after as_of (BG/BB)."),
+                c.share("p_active_4w", "Probability of coming back in the next 4 opportunity weeks."),
+                c.share("p_active_13w", "Probability of coming back in the next 13 opportunity weeks."),
+            )
+            for x in (chance, *c.interval(chance))
+        ),
+        c.text("p_alive_note", "Why the probabilities are null, or where they come from.", nullable=True).derived("mart_retention_model.note"),
         c.flag("is_spike_won", "First seen in a spike of new people; null where spikes cannot be judged.", nullable=True).derived(DAY, "mart_spike.started_on"),
         c.day("cohort_month", "Month of first contact; null where history is left-truncated.", nullable=True).derived(DAY),
         c.real("value_365d", "Weighted sum of inbound of the last 365 days.", unit="weight", low=0).required().derived("fold_relationship_day.value"),
@@ -52,6 +60,39 @@ mart_relationship = Table(
             name="first_before_last",
             doc="The first interaction is not after the last one.",
             violations="select * from {table} where first_at > last_at",
+        ),
+        Rule(
+            name="probabilities_in_order",
+            doc="Coming back within 13 weeks is no less probable than within 4, and probabilities lie in their intervals.",
+            violations=(
+                "select * from {table} where p_active_4w > p_active_13w or not (p_alive between p_alive_low and p_alive_high) "
+                "or not (p_active_4w between p_active_4w_low and p_active_4w_high)"
+            ),
+        ),
+    ),
+)  # fmt: skip
+mart_losing_touch = Table(
+    name="mart_losing_touch",
+    doc="Whom are we losing? Ties that are cooling, and those lost in the last 28 days, the dearest first.",
+    grain="One account and person.",
+    key=("account_id", "person_id"),
+    columns=(
+        c.account_id, c.person_id, c.as_of,
+        c.count("rank", "Place in the account's list, from 1: by value_365d x p_alive, by value_365d where p_alive is null.", unit="place")
+        .derived("mart_relationship.value_365d", "mart_relationship.p_alive"),
+        c.text("tie_state", "State of the tie on the person's own rhythm.", allowed=("cooling", "lost")),
+        c.count("silent_days", "Days since the last active one.", unit="days").derived("mart_relationship.last_at"),
+        c.real("rhythm_days", "The person's own rhythm, drawn towards the account's.", unit="days", low=7).required(),
+        c.real("value_365d", "Weighted sum of inbound of the last 365 days.", unit="weight", low=0).required(),
+        c.share("p_alive", "Probability that the relationship is alive in the opportunity week after as_of (BG/BB)."),
+        c.text("reason", "Why the person is listed, in a sentence.")
+        .derived("mart_relationship.last_at", "mart_relationship.rhythm_days", "mart_relationship.tie_state", "mart_relationship.value_365d", "mart_relationship.p_alive"),
+    ),
+    rules=(
+        Rule(
+            name="ranks_are_places",
+            doc="The ranks of an account are 1, 2, 3, ...",
+            violations="select * from (select *, row_number() over (partition by account_id order by rank) as place from {table}) where rank <> place",
         ),
     ),
 )  # fmt: skip

@@ -17,12 +17,12 @@ mart_collection = Table(
 mart_summary = Table(
     name="mart_summary",
     doc="The three questions in numbers: what each mart says of an account, now and a quarter ago.",
-    grain="One metric of an account at one as_of; metric is the name of the mart column it restates, all platforms together.",
+    grain="One metric of an account at one as_of; metric is the name of the mart column it restates, all platforms together; people_for_half_of_value and multi_platform_share stand here only.",
     key=("as_of", "account_id", "metric"),
     columns=(
         c.as_of, c.account_id,
         *(
-            x.derived("mart_cadence.steadiness", "mart_listening.response_rate_24h", "mart_value.value_per_post", "mart_growth_month.active", "mart_retention_cohort.retained_rate")
+            x.derived("mart_cadence.steadiness", "mart_listening.response_rate_24h", "mart_value.value_per_post", "mart_growth_month.active", "mart_retention_cohort.retained_rate", "fold_relationship_day.value")
             for x in (
                 c.text("metric", "Name of the mart column."),
                 c.text("question", "The question it helps to answer.", allowed=c.QUESTIONS),

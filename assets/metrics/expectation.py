@@ -1,0 +1,106 @@
+"""Is this person still there, and will they come back soon? A fitted model's answer for each history.
+
+The fits, and whether they may be believed, are `mart_retention_model`'s; what is asked here is computed on distinct
+histories only, however many people there are.
+"""
+
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from assets.metrics.bgbb import NAMES, BetaGeometricBetaBinomial
+from assets.metrics.people import collected
+
+PUBLISHED_MODEL = "bgbb"
+HORIZONS = {"p_active_4w": 4, "p_active_13w": 13}
+"""No longer horizon is published: the calibration is of 4 weeks."""
+
+PROBABILITIES = tuple(f"{name}{end}" for name in ("p_alive", *HORIZONS) for end in ("", "_low", "_high"))
+HISTORY = ("repeat_weeks", "last_week", "opportunity_weeks")
+_FIT = ("model", *NAMES, "log_covariance")
+_NO_START = "start unknown, or first active in the running week"
+_NO_MODEL = "inbound not collected, so no retention model"
+
+
+def with_expectations(people: pl.LazyFrame, mart_retention_model: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """How probable is it that each relationship is alive? The rows of `people` with probabilities beside them.
+
+    `people` has `account_id` and `repeat_weeks, last_week, opportunity_weeks` (x, t_x, n). Added are `p_alive`, the
+    probability of still being there in the opportunity week after the last one, `p_active_4w` and `p_active_13w`, that
+    of coming at least once in the next 4 and 13 of them (1 - L(x, t_x, n + h) / L(x, t_x, n)), each with the 95 %
+    interval that follows from the uncertainty of the parameters, and `p_alive_note`. All from the BG/BB row of the
+    account in `mart_retention_model` at `as_of`; null where that was withdrawn or could not be fitted, or the history
+    is unknown. A parameter at a bound counts as known in the intervals.
+
+    Source: Fader, Hardie & Shang (2010), Marketing Science 29, 1086-1108, equations (5) and (11).
+    """
+    fits = collected(
+        mart_retention_model.filter(pl.col("model") == PUBLISHED_MODEL, pl.col("as_of") == as_of).select(
+            "account_id", *_FIT, "at_bound", "note", fit=pl.struct(_FIT).rank("dense").cast(pl.Int64)
+        )
+    )
+    known = fits.filter(pl.col(NAMES[0]).is_not_null())
+    of_account = known.select("account_id", "fit")
+    asked = (
+        people.select("account_id", *HISTORY)
+        .drop_nulls()
+        .join(of_account, on="account_id")
+        .select("fit", *HISTORY)
+        .unique()
+        .sort("fit", *HISTORY)
+        .collect()
+    )
+    models = {row["fit"]: _model(row) for row in known.unique("fit").collect().iter_rows(named=True)}
+    parts = [
+        rows.with_columns(_probabilities(models[fit], rows))
+        for (fit,), rows in asked.partition_by("fit", as_dict=True, maintain_order=True).items()
+    ]
+    nothing = asked.clear().with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in PROBABILITIES)
+    answered = pl.concat([nothing, *parts]).lazy()
+    is_unknown = pl.col("opportunity_weeks").is_null()
+    is_fitted = pl.col("fit").is_not_null()
+    return (
+        people.join(of_account, on="account_id", how="left")
+        .join(answered, on=["fit", *HISTORY], how="left")
+        .join(fits.select("account_id", pl.col("note").fill_null("").alias("model_note")), on="account_id", how="left")
+        .with_columns(
+            pl.when(is_unknown)
+            .then(pl.lit(_NO_START))
+            .when(is_fitted)
+            .then(pl.col("model_note").replace("", None))
+            .otherwise(pl.col("model_note").fill_null(_NO_MODEL))
+            .alias("p_alive_note")
+        )
+        .drop("fit", "model_note")
+    )
+
+
+def _model(row: dict[str, object]) -> BetaGeometricBetaBinomial:
+    """The fitted model from its row: what is needed for predictions and their intervals."""
+    size = len(NAMES)
+    text, at_bound = row["log_covariance"], row["at_bound"]
+    covariance = np.array(str(text).split(), dtype=float).reshape(size, size) if text else np.full((size, size), np.nan)
+    return BetaGeometricBetaBinomial(
+        parameters={name: float(str(row[name])) for name in NAMES},
+        log_likelihood=float("nan"),
+        standard_errors=dict.fromkeys(NAMES, float("nan")),
+        covariance=covariance,
+        people=float("nan"),
+        at_bound=tuple(str(at_bound).split(", ")) if at_bound else (),
+        is_converged=True,
+    )
+
+
+def _probabilities(model: BetaGeometricBetaBinomial, rows: pl.DataFrame) -> list[pl.Series]:
+    """The columns of `PROBABILITIES` for distinct histories; NaN (no interval) becomes null."""
+    x, t_x, n = (rows[name].to_numpy() for name in HISTORY)
+    found = [model.p_alive(x, t_x, n), *model.p_alive_interval(x, t_x, n)]
+    for weeks in HORIZONS.values():
+        low, high = model.p_silent_interval(x, t_x, n, weeks)
+        found += [1 - model.p_silent(x, t_x, n, weeks), 1 - high, 1 - low]
+    # Rounded: what is left of the last digits depends on the machine.
+    return [
+        pl.Series(name, np.round(np.clip(values, 0.0, 1.0), 12)).fill_nan(None)
+        for name, values in zip(PROBABILITIES, found, strict=True)
+    ]
