@@ -18,6 +18,7 @@ NAMES = ("r", "alpha", "a", "b")
 
 _STARTS = [np.log(start) for start in ((1.0, 1.0, 1.0, 1.0), (0.3, 0.1, 0.5, 2.0), (3.0, 1.0, 0.1, 1.0))]
 _NEAR = 1e-4
+_NODES = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +44,8 @@ class BetaGeometricNegativeBinomial(RetentionModel):
     def _expected(self, x: Floats, t_x: Floats, n: Floats, horizon: float) -> Floats:
         """Equations (9) and (10) of Fader, Hardie & Lee, in the form of Euler's transformation.
 
-        So transformed, no parameter of the hypergeometric function grows with x, and nothing overflows. At a = 1 the
-        formula is 0 / 0, but its limit exists: across a narrow gap the values at its two edges are joined by a line.
+        So transformed, a large x does not overflow; where the function still fails, the integral is done numerically.
+        At a = 1 the formula is 0 / 0, but its limit exists: across a narrow gap its two ends are joined by a line.
         """
         r, alpha, a, b = self._values()
         chances = x + self.chances_before_return
@@ -53,7 +54,8 @@ class BetaGeometricNegativeBinomial(RetentionModel):
             c = a + b + chances - 1
             c = np.where(np.abs(c) < _NEAR**2, _NEAR**2, c)
             growth = np.log1p(horizon / (alpha + n))
-            share = special.hyp2f1(c - r - x, a - 1, c, -np.expm1(-growth)) * np.exp(growth * (1 - a))
+            reached = -np.expm1(-growth)
+            share = special.hyp2f1(c - r - x, a - 1, c, reached) * np.exp(growth * (1 - a))
             return c / (a - 1) * (1 - share)
 
         if abs(a - 1) < _NEAR:
@@ -61,6 +63,8 @@ class BetaGeometricNegativeBinomial(RetentionModel):
             expected = (1 - upper) * while_alive(1 - _NEAR) + upper * while_alive(1 + _NEAR)
         else:
             expected = while_alive(a)
+        lost = ~np.isfinite(expected)
+        expected[lost] = _integrated(r + x[lost], a, b + chances[lost], horizon / (alpha + n[lost]))
         return self._p_alive(x, t_x, n) * expected
 
     def _values(self) -> tuple[float, float, float, float]:
@@ -157,6 +161,14 @@ def _terms(
     last = np.log(a) - np.log(np.where(chances > 0, b + chances - 1, 1.0))
     gone = purchases + stayed - faced + last - (r + x) * np.log(alpha + t_x)
     return _Terms(alive, np.where(chances > 0, gone, -np.inf))
+
+
+def _integrated(r: Floats, a: float, b: Floats, horizon: Floats) -> Floats:
+    """Repeats while alive, as the mean of (1 - (1 + p h)^-r) / p over the chance p to leave, by its quantiles."""
+    node, weight = np.polynomial.legendre.leggauss(_NODES)
+    leave = np.maximum(special.betaincinv(a, b[:, None], (node + 1) / 2), np.finfo(np.float64).tiny)
+    repeats = -np.expm1(-r[:, None] * np.log1p(leave * horizon[:, None])) / leave
+    return np.asarray(np.sum(repeats * weight, axis=1) / 2)
 
 
 def _value_and_gradient(parameters: Floats, before: int, people: Histories) -> tuple[float, Floats]:

@@ -18,8 +18,8 @@ from assets.metrics.intervals import Z95
 Floats = NDArray[np.float64]
 Objective = Callable[[Floats], tuple[float, Floats]]
 
-LOWEST, HIGHEST = 1e-4, 1e6
-"""Parameters are sought between these; beyond them a distribution is two spikes, or one."""
+LOWEST, HIGHEST = 1e-4, 1e4
+"""Parameters are sought between these; beyond them people are all alike, or of two extreme kinds."""
 
 _AT_BOUND = 1e-3
 _STEP = 1e-4
@@ -75,6 +75,11 @@ class RetentionModel:
     def is_at_bound(self) -> bool:
         """Whether any parameter ran to the end of the range that is searched."""
         return bool(self.at_bound)
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether the data determine every parameter: none at a bound, and each with a standard error."""
+        return bool(np.isfinite(self.covariance).all())
 
     @classmethod
     def of(cls, names: tuple[str, ...], estimate: Estimate, people: float) -> Self:
@@ -284,7 +289,9 @@ def by_history(compute: Callable[[Floats, Floats, Floats], Floats], x: Floats, t
     What is computed may have further axes before that of the histories.
     """
     first, inverse = distinct(x.ravel(), t_x.ravel(), n.ravel())
-    values = compute(x.ravel()[first], t_x.ravel()[first], n.ravel()[first])
+    # The model of nobody is NaN, and so is all that follows from it.
+    with np.errstate(invalid="ignore"):
+        values = compute(x.ravel()[first], t_x.ravel()[first], n.ravel()[first])
     return values[..., inverse].reshape((*values.shape[:-1], *x.shape))[()]
 
 
