@@ -25,6 +25,9 @@ NAMES = ("alpha", "beta", "gamma", "delta")
 
 _STARTS = [np.log(start) for start in ((1.0, 2.0, 1.0, 4.0), (0.5, 10.0, 0.5, 50.0), (5.0, 5.0, 0.2, 0.5))]
 
+_SMALLEST = -600.0
+"""Logarithm of the smallest term of a chain that is computed with as such."""
+
 Places = NDArray[np.intp]
 
 
@@ -123,7 +126,8 @@ class _Tables(NamedTuple):
     `coming`: log B(alpha + x, beta + i - x) / B(alpha, beta), x given weeks active among i while there; `staying`: log
     B(gamma, delta + i) / B(gamma, delta), still there in week i; `leaving`: log B(gamma + 1, delta + i) / B(gamma,
     delta), there in week i for the last time. `chain` is the ratio of the term of week i + 1 to that of i in the sum
-    over the week of leaving, `remaining` the sum from i on in units of the term of i.
+    over the week of leaving, `remaining` the sum from i on in units of the term of i, `terms` the terms in units of
+    the first.
     """
 
     coming: Floats
@@ -131,6 +135,7 @@ class _Tables(NamedTuple):
     leaving: Floats
     chain: Floats
     remaining: Floats
+    terms: Floats | None
 
 
 class _Likelihood(NamedTuple):
@@ -159,15 +164,40 @@ def _harmonic(a: float, length: int) -> Floats:
     return np.concatenate([[0.0], np.cumsum(1 / (a + np.arange(length)))])
 
 
-def _remaining(ratios: Floats) -> Floats:
+def _terms(ratios: Floats) -> Floats | None:
+    """1, r[0], r[0] r[1], ...: the terms of a chain; None where they fall below what a number can hold."""
+    logs = np.zeros((len(ratios) + 1, *ratios.shape[1:]))
+    np.cumsum(np.log(ratios), axis=0, out=logs[1:])
+    return np.exp(logs) if logs.min(initial=0.0) > _SMALLEST else None
+
+
+def _remaining(ratios: Floats, terms: Floats | None = None) -> Floats:
     """1 + r[i] + r[i] r[i + 1] + ... for each i, and 0 after the last: sums of a chain in units of their first term.
 
-    From the end, since the terms fall: a difference of sums from the start would lose the late ones.
+    From the end, since the terms fall: a difference of sums from the start would lose the late ones. With the terms
+    of the chain all at once, else week by week.
     """
     sums = np.zeros((len(ratios) + 1, *ratios.shape[1:]))
+    if terms is not None:
+        first = terms[: len(ratios)]
+        sums[:-1] = np.cumsum(first[::-1], axis=0)[::-1] / first
+        return sums
     for i in range(len(ratios) - 1, -1, -1):
         sums[i] = 1 + ratios[i] * sums[i + 1]
     return sums
+
+
+def _passed_on(flow: Floats, ratios: Floats, terms: Floats | None) -> Floats:
+    """What arrives in each week of a chain: f[i] + r[i - 1] (f[i - 1] + r[i - 2] (f[i - 2] + ...)).
+
+    The terms fall, so that what was put in and taken out again, and its rounding error, weigh ever less in the sum.
+    """
+    if terms is not None:
+        return np.asarray(terms * np.cumsum(flow / terms, axis=0))
+    gone = flow.copy()
+    for i in range(len(flow) - 1):
+        gone[i + 1] += ratios[i] * gone[i]
+    return gone
 
 
 def _tables(parameters: Floats, cells: _Cells) -> _Tables:
@@ -178,13 +208,15 @@ def _tables(parameters: Floats, cells: _Cells) -> _Tables:
     staying = _rising(delta, size)
     coming = _rising(alpha, size)[cells.xs] + _rising(beta, size)[misses] - _rising(alpha + beta, size)[:, None]
     chain = (beta + misses) * ((delta + week) / (alpha + beta + week) / (gamma + delta + week + 1))[:, None]
+    terms = _terms(chain[:-1])
     return _Tables(
         coming=coming,
         staying=staying - both[:-1],
         leaving=np.log(gamma) + staying - both[1:],
         chain=chain,
         # The term of the last week is never left over: nobody is watched longer.
-        remaining=_remaining(chain[:-1]),
+        remaining=_remaining(chain[:-1], terms),
+        terms=terms,
     )
 
 
@@ -215,9 +247,7 @@ def _value_and_gradient(parameters: Floats, cells: _Cells, people: Histories) ->
     enter = np.where(cells.weeks > cells.last, w * np.exp(likelihood.at_last - likelihood.total), 0.0)
     flow = np.bincount(cells.at_t, enter, minlength=(size + 1) * columns)
     flow -= np.bincount(cells.at_n, enter * likelihood.shrink, minlength=(size + 1) * columns)
-    gone = flow.reshape(size + 1, columns)
-    for i in range(size):
-        gone[i + 1] += tables.chain[i] * gone[i]
+    gone = _passed_on(flow.reshape(size + 1, columns), tables.chain, tables.terms)
     left_by_week = gone.sum(axis=1)
     still_by_week = np.bincount(cells.weeks, still, minlength=size + 1)
     watched = left_by_week + still_by_week
