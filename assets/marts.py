@@ -13,6 +13,8 @@ from assets.metrics import (
     losing_touch,
     relationship,
     retention,
+    retention_comparison,
+    retention_curve,
     retention_model,
     spike,
     summary,
@@ -134,6 +136,26 @@ def mart_retention_cohort(
 
 
 @table_asset
+def mart_retention_curve(
+    fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, fct_collection_span, as_of
+) -> pl.LazyFrame:
+    """Who is still here, after how long?"""
+    return retention_curve.curve(
+        fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, fct_collection_span, as_of=as_of
+    )
+
+
+@table_asset
+def mart_retention_test(
+    fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, fct_collection_span, as_of
+) -> pl.LazyFrame:
+    """Do people won in a spike stay?"""
+    return retention_comparison.comparison(
+        fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, fct_collection_span, as_of=as_of
+    )
+
+
+@table_asset
 def mart_collection(fct_collection_span, as_of) -> pl.LazyFrame:
     """What was collected, and what is missing?"""
     return coverage.collection(fct_collection_span, as_of=as_of)
@@ -181,6 +203,8 @@ ASSETS = [
     mart_growth_week,
     mart_growth_month,
     mart_retention_cohort,
+    mart_retention_curve,
+    mart_retention_test,
     mart_collection,
     mart_summary,
 ]

@@ -185,6 +185,17 @@ BREAKERS: dict[tuple[str, str], list[dict[str, Any]]] = {
         {"people": 2, "retained": 3, "retained_or_later": 3, "period": 1}
     ],
     ("mart_retention_cohort", "everyone_starts"): [{"people": 2, "retained": 1, "retained_or_later": 2, "period": 0}],
+    ("mart_retention_curve", "lapsed_were_at_risk"): [{"at_risk": 1, "lapsed": 2}],
+    ("mart_retention_curve", "survival_never_rises"): [
+        {"day": 0, "at_risk": 2, "survival": 1.0},
+        {"day": 28, "at_risk": 2, "survival": 0.5},
+        {"day": 30, "at_risk": 1, "survival": 0.6},
+    ],
+    ("mart_retention_test", "lapsed_within_people"): [{"people_a": 1, "lapsed_a": 2}],
+    ("mart_retention_test", "only_with_enough_people"): [
+        {"people_a": 30, "people_b": 29, "lapsed_a": 10, "lapsed_b": 10, "chi2": 1.0}
+    ],
+    ("mart_retention_test", "lapse_days_within_bounds"): [{"lapse_days": 27}],
 }
 RULES = [(table.name, rule.name) for table in TABLES.values() for rule in table.rules]
 

@@ -13,7 +13,7 @@ from quality.catalog.marts.relationship import (
     mart_relationship,
     mart_spike,
 )
-from quality.catalog.marts.retention import mart_retention_cohort
+from quality.catalog.marts.retention import mart_retention_cohort, mart_retention_curve, mart_retention_test
 from quality.catalog.marts.retention_model import mart_retention_model
 from quality.catalog.marts.summary import mart_collection, mart_summary
 from quality.catalog.marts.value import mart_dilution, mart_post_value, mart_value
@@ -21,5 +21,5 @@ from quality.catalog.marts.value import mart_dilution, mart_post_value, mart_val
 TABLES = (
     mart_cadence, mart_cadence_week, mart_listening, mart_waiting, mart_followers, mart_post_value, mart_value, mart_dilution, mart_relationship, mart_losing_touch,
     mart_spike, mart_retention_model,
-    mart_growth_week, mart_growth_month, mart_retention_cohort, mart_collection, mart_summary,
+    mart_growth_week, mart_growth_month, mart_retention_cohort, mart_retention_curve, mart_retention_test, mart_collection, mart_summary,
 )  # fmt: skip
