@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from assets.metrics.maximum_likelihood import (
     Floats,
     Histories,
     RetentionModel,
+    by_history,
     checked_weeks,
     histories,
     maximise,
@@ -39,12 +41,42 @@ class BetaGeometricBetaBinomial(RetentionModel):
     one length. Horizons are whole weeks. `p_alive` is that of still being there in week n + 1.
     """
 
+    def outlook(
+        self, x: ArrayLike, t_x: ArrayLike, n: ArrayLike, horizons: tuple[int, ...]
+    ) -> tuple[Floats, Floats, Floats]:
+        """`p_alive`, then `p_silent` for each horizon, with their 95 % intervals: what, low, high.
+
+        Each has an axis of these quantities before that of the histories. The same as asking one by one, at the
+        price of one: they share their sums.
+        """
+        for horizon in horizons:
+            self._check_horizon(horizon)
+
+        def compute(x: Floats, t_x: Floats, n: Floats) -> Floats:
+            def quantity(model: "BetaGeometricBetaBinomial") -> Floats:
+                return model._outlook(x, t_x, n, horizons)
+
+            return np.concatenate([[quantity(self)], self._interval(quantity, special.logit, special.expit)])
+
+        what, low, high = by_history(compute, *self._checked(x, t_x, n))
+        return what, low, high
+
+    def _outlook(self, x: Floats, t_x: Floats, n: Floats, horizons: tuple[int, ...]) -> Floats:
+        cells = _cells(x, t_x, n, further=max(1, *horizons))
+        tables = _tables(self._values(), cells)
+        now = _likelihood(tables, cells)
+        staying = tables.staying[cells.weeks + 1] - tables.staying[cells.weeks]
+        rows = [np.exp(now.alive + staying - now.total)]
+        for weeks in horizons:
+            later = cells._replace(weeks=cells.weeks + weeks, at_n=cells.at_n + weeks * len(cells.xs))
+            rows.append(np.minimum(np.exp(_likelihood(tables, later).total - now.total), 1.0))
+        return np.stack(rows)
+
     def _p_alive(self, x: Floats, t_x: Floats, n: Floats) -> Floats:
         cells = _cells(x, t_x, n, further=1)
         tables = _tables(self._values(), cells)
         likelihood = _likelihood(tables, cells)
-        staying = tables.staying[cells.weeks + 1] - tables.staying[cells.weeks]
-        return np.exp(likelihood.alive + staying - likelihood.total)
+        return likelihood.still * np.exp(tables.staying[cells.weeks + 1] - tables.staying[cells.weeks])
 
     def _p_silent(self, x: Floats, t_x: Floats, n: Floats, horizon: float) -> Floats:
         later = _cells(x, t_x, n + horizon)
@@ -125,7 +157,7 @@ class _Tables(NamedTuple):
 
     `coming`: log B(alpha + x, beta + i - x) / B(alpha, beta), x given weeks active among i while there; `staying`: log
     B(gamma, delta + i) / B(gamma, delta), still there in week i; `leaving`: log B(gamma + 1, delta + i) / B(gamma,
-    delta), there in week i for the last time. `chain` is the ratio of the term of week i + 1 to that of i in the sum
+    delta), there in week i for the last time; `stayers` their ratio, not of logarithms. `chain` is the ratio of the term of week i + 1 to that of i in the sum
     over the week of leaving, `remaining` the sum from i on in units of the term of i, `terms` the terms in units of
     the first.
     """
@@ -133,17 +165,22 @@ class _Tables(NamedTuple):
     coming: Floats
     staying: Floats
     leaving: Floats
+    stayers: Floats
     chain: Floats
     remaining: Floats
     terms: Floats | None
 
 
 class _Likelihood(NamedTuple):
-    """Of each history: logs of the probability, of its part of still being there at n, and of leaving in week t_x."""
+    """Of each history: the logarithm of its likelihood, and how that divides.
+
+    `still`: the share of still being there in week n; `left`: that of having left in week t_x, 0 where that is week n;
+    `shrink`: the term of leaving in week n in units of that of week t_x.
+    """
 
     total: Floats
-    alive: Floats
-    at_last: Floats
+    still: Floats
+    left: Floats
     shrink: Floats
 
 
@@ -213,6 +250,7 @@ def _tables(parameters: Floats, cells: _Cells) -> _Tables:
         coming=coming,
         staying=staying - both[:-1],
         leaving=np.log(gamma) + staying - both[1:],
+        stayers=(gamma + delta + week) / gamma,
         chain=chain,
         # The term of the last week is never left over: nobody is watched longer.
         remaining=_remaining(chain[:-1], terms),
@@ -221,15 +259,15 @@ def _tables(parameters: Floats, cells: _Cells) -> _Tables:
 
 
 def _likelihood(tables: _Tables, cells: _Cells) -> _Likelihood:
+    """In units of the term of week t_x, so that one exponential and one logarithm a history do."""
     coming, remaining = tables.coming.ravel(), tables.remaining.ravel()
-    at_n = coming[cells.at_n]
-    alive = at_n + tables.staying[cells.weeks]
     at_last = coming[cells.at_t] + tables.leaving[cells.last]
-    shrink = np.exp(at_n + tables.leaving[cells.weeks] - at_last)
-    left = remaining[cells.at_t] - shrink * remaining[cells.at_n]
-    with np.errstate(divide="ignore"):
-        gone = at_last + np.log(np.where(cells.weeks > cells.last, np.maximum(left, 1.0), 0.0))
-    return _Likelihood(np.logaddexp(alive, gone), alive, at_last, shrink)
+    shrink = np.exp(coming[cells.at_n] + tables.leaving[cells.weeks] - at_last)
+    still = shrink * tables.stayers[cells.weeks]
+    is_silent = cells.weeks > cells.last
+    left = np.where(is_silent, np.maximum(remaining[cells.at_t] - shrink * remaining[cells.at_n], 1.0), 0.0)
+    whole = still + left
+    return _Likelihood(at_last + np.log(whole), still / whole, is_silent / whole, shrink)
 
 
 def _value_and_gradient(parameters: Floats, cells: _Cells, people: Histories) -> tuple[float, Floats]:
@@ -242,12 +280,12 @@ def _value_and_gradient(parameters: Floats, cells: _Cells, people: Histories) ->
     tables = _tables(parameters, cells)
     likelihood = _likelihood(tables, cells)
     w, size, columns = people.weights, cells.length, len(cells.xs)
-    still = w * np.exp(likelihood.alive - likelihood.total)
+    still = w * likelihood.still
     # The sums of all histories at once: each enters the chain at its t_x and is taken out at its n.
-    enter = np.where(cells.weeks > cells.last, w * np.exp(likelihood.at_last - likelihood.total), 0.0)
+    enter = w * likelihood.left
     flow = np.bincount(cells.at_t, enter, minlength=(size + 1) * columns)
     flow -= np.bincount(cells.at_n, enter * likelihood.shrink, minlength=(size + 1) * columns)
-    gone = _passed_on(flow.reshape(size + 1, columns), tables.chain, tables.terms)
+    gone = _passed_on(np.asarray(flow.reshape(size + 1, columns), dtype=np.float64), tables.chain, tables.terms)
     left_by_week = gone.sum(axis=1)
     still_by_week = np.bincount(cells.weeks, still, minlength=size + 1)
     watched = left_by_week + still_by_week

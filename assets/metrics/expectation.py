@@ -95,10 +95,10 @@ def _model(row: dict[str, object]) -> BetaGeometricBetaBinomial:
 def _probabilities(model: BetaGeometricBetaBinomial, rows: pl.DataFrame) -> list[pl.Series]:
     """The columns of `PROBABILITIES` for distinct histories; NaN (no interval) becomes null."""
     x, t_x, n = (rows[name].to_numpy() for name in HISTORY)
-    found = [model.p_alive(x, t_x, n), *model.p_alive_interval(x, t_x, n)]
-    for weeks in HORIZONS.values():
-        low, high = model.p_silent_interval(x, t_x, n, weeks)
-        found += [1 - model.p_silent(x, t_x, n, weeks), 1 - high, 1 - low]
+    value, low, high = model.outlook(x, t_x, n, tuple(HORIZONS.values()))
+    found = [value[0], low[0], high[0]]
+    for i in range(1, len(value)):
+        found += [1 - value[i], 1 - high[i], 1 - low[i]]
     # Rounded: what is left of the last digits depends on the machine.
     return [
         pl.Series(name, np.round(np.clip(values, 0.0, 1.0), 12)).fill_nan(None)

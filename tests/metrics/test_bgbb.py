@@ -269,3 +269,18 @@ def test_a_chain_at_once_equals_a_chain_week_by_week(parameters):
     flow[200] = -bgbb._passed_on(flow, ratios, None)[200]
     slow = bgbb._passed_on(flow, ratios, None)
     np.testing.assert_allclose(bgbb._passed_on(flow, ratios, terms), slow, rtol=1e-11, atol=1e-14)
+
+
+def test_an_outlook_is_what_is_asked_one_by_one():
+    model = fit_bgbb([0, 1, 1, 2, 0, 3], [0, 1, 3, 4, 0, 6], [6, 6, 6, 6, 2, 9], weights=[60, 9, 6, 9, 20, 5])
+    history = [0, 2, 1], [0, 5, 1], [9, 6, 1]
+    what, low, high = model.outlook(*history, (4, 13))
+    single = [(model.p_alive(*history), model.p_alive_interval(*history))]
+    single += [(model.p_silent(*history, h), model.p_silent_interval(*history, h)) for h in (4, 13)]
+    for i, (value, interval) in enumerate(single):
+        np.testing.assert_allclose(what[i], value, rtol=1e-9)
+        np.testing.assert_allclose([low[i], high[i]], interval, rtol=1e-5)
+    assert model.outlook([], [], [], (4, 13))[0].shape == (3, 0)
+    assert model.outlook(1, 1, 4, (4,))[0].shape == (2,)
+    with pytest.raises(ValueError, match="horizon"):
+        model.outlook(0, 0, 1, (-1,))
