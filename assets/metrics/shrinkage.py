@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from assets.metrics.intervals import Z95
+from assets.metrics.intervals import spread_factor
 
 Floats = NDArray[np.float64]
 
@@ -44,11 +44,12 @@ def shrunken_rate(interactions: ArrayLike, exposures: ArrayLike = 1.0, *, weight
     `posterior_means` (a + y) / (b + e), one each pair, and `mean` their mean over posts. Where the
     variance is not larger than the mean no finite a is most likely: the plain mean, sum y / sum e.
 
-    `low` and `high` are the 95 % interval of the mean rate of posts like these: on the log scale
-    from the Fisher information of a/b, or exact Poisson for the plain mean. No posts: NaN.
+    `low` and `high` are the 95 % interval of the mean rate of posts like these: on the log scale with
+    the robust (sandwich) error of a/b and Student's t (`intervals.spread_factor`), so that it holds
+    also where rates do not follow a Gamma distribution; or exact Poisson for the plain mean. No posts: NaN.
 
-    Source: Gaver & O'Muircheartaigh (1987), Technometrics 29, 1-15 (pumps); interval of the plain
-    mean: Garwood (1936).
+    Source: Gaver & O'Muircheartaigh (1987), Technometrics 29, 1-15 (pumps); robust error: White (1982),
+    Econometrica 50, 1-25; interval of the plain mean: Garwood (1936).
 
     >>> fit = shrunken_rate([5, 1, 5, 14, 3, 19, 1, 1, 4, 22], [94.3, 15.7, 62.9, 126, 5.24, 31.4, 1.05, 1.05, 2.1, 10.5])
     >>> round(fit.shape, 5), round(fit.rate, 5)
@@ -98,8 +99,13 @@ def shrunken_rates(y: Floats, e: Floats, weights: Floats, group: NDArray[np.intp
         at_a, at_b, at_mean = a[inner], (a / prior)[inner], prior[inner] * e[rows]
         weight, size = weights[rows], len(a)
         posterior = np.bincount(inner, weight * (at_a + y[rows]) / (at_b + e[rows]), minlength=size) / posts[varies]
-        information = np.bincount(inner, weight * e[rows] ** 2 / (at_mean + at_mean**2 / at_a), minlength=size)
-        factor = np.exp(Z95 / (np.sqrt(information) * prior))
+        certainty = 1 / (at_a + at_mean)
+        weighted = np.bincount(inner, weight * certainty * y[rows], minlength=size)
+        residuals = np.bincount(inner, weight * (certainty * (y[rows] - at_mean)) ** 2, minlength=size)
+        squares = np.bincount(inner, weight * (certainty * y[rows]) ** 2, minlength=size)
+        n = posts[varies]
+        # The equation that the fitted mean solves: sum of certainty * e * prior = weighted.
+        factor = spread_factor(np.sqrt(residuals * n / (n - 1)) / weighted, n, weighted**2 / squares)
         mean, low, high = mean.copy(), low.copy(), high.copy()
         mean[varies], low[varies], high[varies] = posterior, posterior / factor, posterior * factor
     return ShrunkenRates(shape, rate, mean, low, high)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from assets.metrics.coverage import ALL, coverage_share
 from assets.metrics.dilution import dilution
-from assets.metrics.intervals import mean_interval, percentile_interval, resampled_totals
+from assets.metrics.intervals import positive_mean_interval, resampled_totals
 from assets.metrics.shrinkage import shrunken_rate, shrunken_rates
 from assets.metrics.visible import end_of, visible_posts
 
@@ -228,7 +228,7 @@ def value(mart_post_value: pl.LazyFrame, fct_counter: pl.LazyFrame | None = None
     """What does a post give people, on average? `mart_value`: each account and platform, and `all`.
 
     Means are over the judged posts published in the 364 days that end with `as_of`: `value_per_post`,
-    `people_per_post`, each with Student's t interval (two posts at least; posts taken as independent), and
+    `people_per_post`, each with a t interval on the log scale (two posts at least; posts taken as independent), and
     `rate_shrunken`, the mean of Gamma-Poisson posterior rates of I7 (see `shrunken_rate`) - per follower
     where `fct_counter` knows the followers on the day of each of the posts, else per post.
 
@@ -311,8 +311,8 @@ def _means(settled: pl.DataFrame, groups: int) -> dict[str, Floats]:
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = np.bincount(group, numbers, minlength=groups) / n
             squares = np.bincount(group, (numbers - mean[group]) ** 2, minlength=groups)
-            low, high = mean_interval(mean, np.sqrt(squares / (n - 1)), n)
-        result |= {name: mean, f"{name}_low": np.maximum(low, 0), f"{name}_high": high}
+            low, high = positive_mean_interval(mean, np.sqrt(squares / (n - 1)), n)
+        result |= {name: mean, f"{name}_low": low, f"{name}_high": high}
     return result
 
 
@@ -356,10 +356,40 @@ def _ratio(promotional: Floats, other: Floats) -> tuple[float | None, float | No
         return None, None, None, f"{counts}: needs {MINIMUM_ARM} of each"
     if not other.any():
         return None, None, None, f"{counts}: the others got nothing"
-    above = resampled_totals(promotional[:, None], seed=0)[:, 0] / len(promotional)
-    below = resampled_totals(other[:, None], seed=1)[:, 0] / len(other)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = above / below
-    low, high = percentile_interval(ratios[~np.isnan(ratios)])  # 0/0 says nothing either way
     ratio = float(promotional.mean() / other.mean())
-    return ratio, low if np.isfinite(low) else None, high if np.isfinite(high) else None, None
+    low, high = _ratio_interval(promotional, other) if promotional.any() else (0.0, None)
+    return ratio, low, high, None
+
+
+def _ratio_interval(promotional: Floats, other: Floats) -> tuple[float | None, float | None]:
+    """Bootstrap-t of the log ratio of two means; an end is null where resamples without any value decide it."""
+    (above, above_error), (below, below_error) = (
+        _resampled_logs(values, seed=seed) for seed, values in enumerate((promotional, other))
+    )
+    error = np.hypot(_relative_error(promotional), _relative_error(other))
+    ratio = np.log(promotional.mean() / other.mean())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (above - below - ratio) / np.hypot(above_error, below_error)
+    t = t[~np.isnan(t)]  # nothing by nothing says nothing either way
+    if not t.size:
+        return None, None
+    # Ends are observed values (no interpolation), so that one infinite replicate spoils nothing.
+    upper, lower = np.quantile(t, [0.025, 0.975], method="inverted_cdf")
+    low, high = np.exp(ratio - lower * error), np.exp(ratio - upper * error)
+    return (float(low) if np.isfinite(lower) else 0.0), (float(high) if np.isfinite(high) else None)
+
+
+def _resampled_logs(values: Floats, *, seed: int) -> tuple[Floats, Floats]:
+    """Of each of 1,000 seeded resamples: the log of its mean (minus infinity where all is 0), and the error of it."""
+    n = len(values)
+    # In units of the mean, so that neither a sum of squares nor the result depends on the unit.
+    unit = values / values.mean()
+    sums, squares = resampled_totals(np.column_stack([unit, unit**2]), seed=seed).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log = np.log(sums / n) + np.log(values.mean())
+        error = np.sqrt(np.maximum(squares - sums**2 / n, 0) * n / (n - 1)) / sums
+    return log, error
+
+
+def _relative_error(values: Floats) -> float:
+    return float(values.std(ddof=1) / values.mean() / np.sqrt(len(values)))

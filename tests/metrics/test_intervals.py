@@ -41,12 +41,19 @@ def test_wilson_contains_the_share(pair):
     assert 0 <= low <= successes / n <= high <= 1
 
 
-def test_mean_interval_by_hand():
-    # t(.975, 4) = 2.776445; 2.776445 * 2 / sqrt(5) = 2.483328
-    low, high = intervals.mean_interval([10.0, 1.0], [2.0, math.nan], [5, 1])
-    assert (low[0], high[0]) == pytest.approx((7.516672, 12.483328), abs=1e-6)
-    assert math.isnan(low[1])
-    assert math.isnan(high[1])
+def test_positive_mean_interval_by_hand():
+    # t(.975, 4) = 2.776445; relative error 2 / (10 sqrt(5)) = 0.0894427; exp of their product 1.281865
+    low, high = intervals.positive_mean_interval([10.0, 1.0, 0.0, 4.0], [2.0, math.nan, 0.0, 0.0], [5, 1, 3, 3])
+    assert (low[0], high[0]) == pytest.approx((7.801003, 12.818865), abs=1e-6)
+    assert np.isnan([low[1], high[1], low[2], high[2]]).all(), "one value, or nothing at all"
+    assert (low[3], high[3]) == (4, 4)
+
+
+def test_one_value_that_makes_the_sum_counts_as_one():
+    # 10 posts, one got 10, the others nothing: effective number 1, relative error 1, t(.975, 1) = 12.7062.
+    values = np.array([10.0] + [0.0] * 9)
+    low, high = intervals.positive_mean_interval(values.mean(), values.std(ddof=1), 10)
+    assert (low, high) == pytest.approx((math.exp(-12.7062), math.exp(12.7062)), rel=1e-4)
 
 
 def test_bootstrap_is_seeded_and_independent_of_blocks(monkeypatch):

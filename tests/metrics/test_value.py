@@ -292,9 +292,10 @@ def mart_value(*frames, as_of=AS_OF, counters=None):
 
 def test_means_by_hand():
     feed, every = mart_value(judged([2, 4, 6])).reverse().rows(named=True)
-    # mean 2, deviation 1, t(.975, 2) = 4.302653: half = 4.302653 / sqrt(3) = 2.484138; never below 0
-    assert (feed["posts"], feed["value_per_post"], feed["value_per_post_low"]) == (3, 2.0, 0.0)
-    assert feed["value_per_post_high"] == pytest.approx(4.484138, abs=1e-6)
+    # mean 2, deviation 1, t(.975, 2) = 4.302653: factor exp(4.302653 / (2 sqrt(3))) = 3.462770
+    assert (feed["posts"], feed["value_per_post"]) == (3, 2.0)
+    ends = (feed["value_per_post_low"], feed["value_per_post_high"])
+    assert ends == pytest.approx((2 / 3.462770, 2 * 3.462770), abs=1e-5)
     assert feed["people_per_post"] == 2.0
     assert feed["rate_shrunken"] == 4.0  # variance below the mean: the plain mean
     assert (feed["value_per_post_note"], feed["as_of"]) == (None, AS_OF)
@@ -365,6 +366,19 @@ def test_promotion_penalty():
     assert 0.2 < row["promotion_penalty_low"] < 0.4 < row["promotion_penalty_high"] < 0.6
     assert row["promotion_penalty_note"] is None
     assert_frame_equal(mart_value(frame.sample(fraction=1, shuffle=True, seed=1)), mart_value(frame), check_exact=True)
+
+
+def test_promotion_penalty_of_promotion_that_got_nothing_has_no_upper_end():
+    counts = [0] * 10 + [2, 3] * 6
+    row = mart_value(judged(counts, promotional=[i < 10 for i in range(22)])).row(0, named=True)
+    names = ("promotion_penalty", "promotion_penalty_low", "promotion_penalty_high", "promotion_penalty_note")
+    assert tuple(row[name] for name in names) == (0, 0, None, None)
+
+
+def test_promotion_penalty_has_no_unit():
+    rng = np.random.default_rng(5)
+    promotional, other = rng.gamma(1, 1, 12), rng.gamma(1, 2, 20)
+    assert value._ratio(promotional, other)[:3] == pytest.approx(value._ratio(1000 * promotional, 1000 * other)[:3])
 
 
 def test_promotion_penalty_needs_ten_of_each_and_something_to_compare_with():
