@@ -66,7 +66,7 @@ class BetaGeometricBetaBinomial(RetentionModel):
         tables = _tables(self._values(), cells)
         now = _likelihood(tables, cells)
         staying = tables.staying[cells.weeks + 1] - tables.staying[cells.weeks]
-        rows = [np.exp(now.alive + staying - now.total)]
+        rows = [now.still * np.exp(staying)]
         for weeks in horizons:
             later = cells._replace(weeks=cells.weeks + weeks, at_n=cells.at_n + weeks * len(cells.xs))
             rows.append(np.minimum(np.exp(_likelihood(tables, later).total - now.total), 1.0))
