@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from orchestration import bench_models
 from orchestration.settings import CHECKOUT
 
 ACCOUNTS = 200
@@ -39,6 +40,8 @@ class Figure:
     unit: str
     bound: float
     is_at_least: bool = False
+    peer: str | None = None
+    """What another package takes, in the same run."""
 
     @property
     def holds(self) -> bool:
@@ -57,6 +60,8 @@ def run(*, rows: int, json_path: str | None, as_of: date, archive_items: int = A
         print(
             f"{mark} {figure.what:<62} {figure.value:>12,.2f} {figure.unit:<7} ({sign} {figure.bound:,g})", flush=True
         )
+        if figure.peer:
+            print(f"  {figure.peer}", flush=True)
 
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {rows:,} interactions, as_of {as_of}")
     launcher = [sys.executable, str(Path(sys.executable).with_name("rapport"))]
@@ -93,6 +98,9 @@ def run(*, rows: int, json_path: str | None, as_of: date, archive_items: int = A
         add(Figure("derive: staging, core, folds and all marts", derived["derive_seconds"], "s", 30))
         add(Figure("the whole night around it (checks, publish, report, Dagster)", derived["seconds"], "s", 90))
         add(Figure("the night, peak resident", derived["resident_gb"], "GB", 3))
+    models = bench_models.bgbb()
+    what = f"BG/BB of {models.people:,} people: fit, errors, probabilities"
+    add(Figure(what, models.ours.total, "s", 1, peer=models.peer_text))
     if json_path:
         content = {
             "rows": rows,
