@@ -7,6 +7,7 @@ from assets.metrics import (
     cadence,
     concentration,
     coverage,
+    earnings,
     followers,
     growth,
     listening,
@@ -156,6 +157,12 @@ def mart_retention_test(
 
 
 @table_asset
+def mart_earnings(fct_earning, dim_identity, mart_relationship, as_of) -> pl.LazyFrame:
+    """What do relationships earn, by how long they last?"""
+    return earnings.earnings(fct_earning, dim_identity, mart_relationship, as_of=as_of)
+
+
+@table_asset
 def mart_collection(fct_collection_span, as_of) -> pl.LazyFrame:
     """What was collected, and what is missing?"""
     return coverage.collection(fct_collection_span, as_of=as_of)
@@ -205,6 +212,7 @@ ASSETS = [
     mart_retention_cohort,
     mart_retention_curve,
     mart_retention_test,
+    mart_earnings,
     mart_collection,
     mart_summary,
 ]

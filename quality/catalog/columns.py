@@ -17,6 +17,7 @@ STREAMS = ("posts", "inbound", "outbound", "counters")
 STATUSES = ("ok", "partial", "down", "not_started", "not_offered")
 QUESTIONS = ("consistency", "value", "relationships")
 LIFECYCLES = ("new", "returning", "resurrecting", "dormant")
+TENURE_BANDS = ("< 90 d", "< 1 y", "< 2 y", "longer", "before contact", "unknown start", "no contact", "all")
 TIE_STATES = ("active", "cooling", "lost", "resurrected", "ended")
 
 

@@ -141,6 +141,12 @@ BREAKERS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("fct_interaction", "known_post"): [{"post_id": "nowhere"}],
     ("fct_interaction", "occurred_before_seen"): [{"occurred_at": at(8), "active_at": at(8)}],
     ("fct_interaction", "active_at_follows"): [{"active_at": at(7)}],
+    ("mart_earnings", "earners_within_people"): [{"earners": 1}],
+    ("mart_earnings", "bands_sum_to_all"): [
+        {"tenure_band": "all", "amount": 2},
+        {"tenure_band": "longer", "amount": 1},
+    ],
+    ("mart_earnings", "strata_sum_to_all"): [{"stratum": "all", "amount": 2}, {"stratum": "spike", "amount": 1}],
     ("fct_earning", "known_account"): [{}],
     ("fct_earning", "linked_to_known_person"): [{"is_linked": True}],
     ("fct_earning", "refund_within_amount"): [{"amount": 5, "refunded_amount": 6}],

@@ -5,6 +5,7 @@ is null). Definitions are in docs/metrics, one page a metric; the code is in ass
 """
 
 from quality.catalog.marts.cadence import mart_cadence, mart_cadence_week
+from quality.catalog.marts.earnings import mart_earnings
 from quality.catalog.marts.listening import mart_followers, mart_listening, mart_waiting
 from quality.catalog.marts.relationship import (
     mart_growth_month,
@@ -21,5 +22,5 @@ from quality.catalog.marts.value import mart_dilution, mart_post_value, mart_val
 TABLES = (
     mart_cadence, mart_cadence_week, mart_listening, mart_waiting, mart_followers, mart_post_value, mart_value, mart_dilution, mart_relationship, mart_losing_touch,
     mart_spike, mart_retention_model,
-    mart_growth_week, mart_growth_month, mart_retention_cohort, mart_retention_curve, mart_retention_test, mart_collection, mart_summary,
+    mart_growth_week, mart_growth_month, mart_retention_cohort, mart_retention_curve, mart_retention_test, mart_earnings, mart_collection, mart_summary,
 )  # fmt: skip
