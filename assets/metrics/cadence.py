@@ -144,7 +144,9 @@ def cadence(
     put_off = holes.select(
         *_KEYS, pl.col("from_date").alias("birth_date"), (pl.col("to_date") + _DAY).alias("_covered")
     )
-    first_covered = pl.coalesce("_covered", "birth_date").cast(pl.Int64) * DAY_US
+    covered_us = pl.coalesce("_covered", "birth_date").cast(pl.Int64) * DAY_US
+    # Where nothing was ever collected no day is judged, but the posts that are known stay posts of the year.
+    first_covered = pl.when(covered_us < end).then(covered_us)
     windows = (
         born.join(put_off, on=(*_KEYS, "birth_date"), how="left")
         .join(_extent(events), on="series", how="left")
