@@ -111,7 +111,9 @@ class BetaGeometricBetaBinomial(RetentionModel):
             raise ValueError(f"horizon must be a whole number of weeks, not negative, not {horizon}")
 
 
-def fit_bgbb(x: ArrayLike, t_x: ArrayLike, n: ArrayLike, weights: ArrayLike | None = None) -> BetaGeometricBetaBinomial:
+def fit_bgbb(
+    x: ArrayLike, t_x: ArrayLike, n: ArrayLike, weights: ArrayLike | None = None, *, near: RetentionModel | None = None
+) -> BetaGeometricBetaBinomial:
     """How do people come back, week by week? The BG/BB model of maximum likelihood.
 
     `x` further active weeks after the first, `t_x` the last of them (0: none), `n` weeks watched after the first; one
@@ -121,6 +123,9 @@ def fit_bgbb(x: ArrayLike, t_x: ArrayLike, n: ArrayLike, weights: ArrayLike | No
 
     Up to n = 520 a likelihood costs some milliseconds whatever the number of people: over week i of leaving the terms
     of one x are a chain, so that the sum from t_x to n is a difference of two sums that all histories share.
+
+    `near` is a model of much the same people: starting there is several times as fast, and good for predictions, but
+    gives no standard errors.
 
     Source: Fader, Hardie & Shang (2010), Marketing Science 29, 1086-1108.
 
@@ -137,7 +142,9 @@ def fit_bgbb(x: ArrayLike, t_x: ArrayLike, n: ArrayLike, weights: ArrayLike | No
     def objective(log_parameters: Floats) -> tuple[float, Floats]:
         return _value_and_gradient(np.exp(log_parameters), cells, people)
 
-    return BetaGeometricBetaBinomial.of(NAMES, maximise(objective, _STARTS, people=total), total)
+    start = None if near is None else np.log([near.parameters[name] for name in NAMES])
+    found = maximise(objective, _STARTS, people=total, near=start)
+    return BetaGeometricBetaBinomial.of(NAMES, found, total)
 
 
 class _Cells(NamedTuple):

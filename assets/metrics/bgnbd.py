@@ -80,14 +80,15 @@ class ModifiedBetaGeometricNegativeBinomial(BetaGeometricNegativeBinomial):
 
 
 def fit_bgnbd(
-    x: ArrayLike, t_x: ArrayLike, n: ArrayLike, weights: ArrayLike | None = None
+    x: ArrayLike, t_x: ArrayLike, n: ArrayLike, weights: ArrayLike | None = None, *, near: RetentionModel | None = None
 ) -> BetaGeometricNegativeBinomial:
     """How do people come back, in continuous time? The BG/NBD model of maximum likelihood.
 
     `x` repeats, `t_x` the time of the last of them (0: none), `n` the time watched (in the literature T), both since
     the first contact in any one unit; one element a person, or a distinct history with `weights` people. People
     watched for no time tell nothing. Nobody at all gives a model of NaN. Raises `ValueError`, naming the first row at
-    fault, unless x is whole and 0 <= t_x <= n.
+    fault, unless x is whole and 0 <= t_x <= n. `near` is a model of much the same people: starting there is several
+    times as fast, and good for predictions, but gives no standard errors.
 
     Source: Fader, Hardie & Lee (2005), Marketing Science 24, 275-284.
 
@@ -95,11 +96,11 @@ def fit_bgnbd(
     >>> float(model.p_alive(0, 0, 30))
     1.0
     """
-    return _fit(BetaGeometricNegativeBinomial, x, t_x, n, weights)
+    return _fit(BetaGeometricNegativeBinomial, x, t_x, n, weights, near)
 
 
 def fit_mbgnbd(
-    x: ArrayLike, t_x: ArrayLike, n: ArrayLike, weights: ArrayLike | None = None
+    x: ArrayLike, t_x: ArrayLike, n: ArrayLike, weights: ArrayLike | None = None, *, near: RetentionModel | None = None
 ) -> ModifiedBetaGeometricNegativeBinomial:
     """How do people come back, where some leave after their first contact? The MBG/NBD model of maximum likelihood.
 
@@ -112,13 +113,16 @@ def fit_mbgnbd(
     >>> float(model.p_alive(0, 0, 30)) < 1
     True
     """
-    return _fit(ModifiedBetaGeometricNegativeBinomial, x, t_x, n, weights)
+    return _fit(ModifiedBetaGeometricNegativeBinomial, x, t_x, n, weights, near)
 
 
 _Model = TypeVar("_Model", bound=BetaGeometricNegativeBinomial)
 
 
-def _fit(kind: type[_Model], x: ArrayLike, t_x: ArrayLike, n: ArrayLike, weights: ArrayLike | None) -> _Model:
+def _fit(
+    kind: type[_Model], x: ArrayLike, t_x: ArrayLike, n: ArrayLike, weights: ArrayLike | None,
+    near: RetentionModel | None,
+) -> _Model:  # fmt: skip
     people = histories(x, t_x, n, weights)
     total = float(people.weights.sum())
     if not total:
@@ -130,12 +134,14 @@ def _fit(kind: type[_Model], x: ArrayLike, t_x: ArrayLike, n: ArrayLike, weights
     def objective(log_parameters: Floats) -> tuple[float, Floats]:
         return _value_and_gradient(np.exp(log_parameters), kind.chances_before_return, scaled)
 
-    found = maximise(objective, _STARTS, people=total)
+    units = np.log([1.0, unit, 1.0, 1.0])
+    start = None if near is None else np.log([near.parameters[name] for name in NAMES]) - units
+    found = maximise(objective, _STARTS, people=total, near=start)
     repeats = float(np.sum(people.weights * people.x))
     return kind.of(
         NAMES,
         found._replace(
-            log_parameters=found.log_parameters + np.log([1.0, unit, 1.0, 1.0]),
+            log_parameters=found.log_parameters + units,
             log_likelihood=found.log_likelihood - repeats * float(np.log(unit)),
         ),
         total,

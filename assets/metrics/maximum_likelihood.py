@@ -26,6 +26,7 @@ _STEP = 1e-4
 _NEWTON_STEPS = 30
 _LONGEST_STEP = 2.0
 _FLAT = 1e-10
+_NEAR_ENOUGH = 1e-5
 _DENSE = 1 << 24
 
 
@@ -295,12 +296,17 @@ def by_history(compute: Callable[[Floats, Floats, Floats], Floats], x: Floats, t
     return values[..., inverse].reshape((*values.shape[:-1], *x.shape))[()]
 
 
-def maximise(objective: Objective, starts: list[Floats], *, people: float) -> Estimate:
+def maximise(objective: Objective, starts: list[Floats], *, people: float, near: Floats | None = None) -> Estimate:
     """The log parameters at which a log-likelihood is largest, within bounds, and their covariance.
 
     `objective` returns the log-likelihood and its gradient at log parameters. From the first start; from all only
-    where that ends at a bound or not at all. L-BFGS-B finds the neighbourhood, Newton's method the place.
+    where that ends at a bound or not at all. L-BFGS-B finds the neighbourhood, Newton's method the place. `near` are
+    log parameters of much the same people: from there L-BFGS-B alone is enough for predictions; no covariance then.
     """
+    if near is not None and np.isfinite(near).all():
+        found = _approached(objective, near, people)
+        if found.is_converged and not found.at_bound.any():
+            return found
     best = _climb(objective, starts[0], people)
     if not best.is_converged or best.at_bound.any():
         for start in starts[1:]:
@@ -316,22 +322,44 @@ def no_estimate(size: int) -> Estimate:
     return Estimate(nothing, np.full((size, size), np.nan), 0.0, np.zeros(size, dtype=bool), is_converged=False)
 
 
-def _climb(objective: Objective, start: Floats, people: float) -> Estimate:
-    low, high = np.log(LOWEST), np.log(HIGHEST)
+def _approached(objective: Objective, near: Floats, people: float) -> Estimate:
+    minus, point = _neighbourhood(objective, near, people)
+    value, gradient = minus(point)
+    return Estimate(
+        point,
+        np.full((len(point), len(point)), np.nan),
+        -value * people,
+        _is_at_bound(point),
+        is_converged=bool(np.abs(gradient).max() < _NEAR_ENOUGH),
+    )
+
+
+def _neighbourhood(objective: Objective, start: Floats, people: float) -> tuple[Objective, Floats]:
+    """What is minimised (the loss of an average person), and about where it is smallest."""
 
     def minus(point: Floats) -> tuple[float, Floats]:
         value, gradient = objective(point)
         return -value / people, -gradient / people
 
+    low, high = np.log(LOWEST), np.log(HIGHEST)
     found = optimize.minimize(
         minus,
-        start,
+        np.clip(start, low, high),
         jac=True,
         method="L-BFGS-B",
         bounds=[(low, high)] * len(start),
         options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-7, "maxcor": 20},
     )
-    point = np.asarray(found.x, dtype=np.float64)
+    return minus, np.asarray(found.x, dtype=np.float64)
+
+
+def _is_at_bound(point: Floats) -> NDArray[np.bool_]:
+    return (point <= np.log(LOWEST) + _AT_BOUND) | (point >= np.log(HIGHEST) - _AT_BOUND)
+
+
+def _climb(objective: Objective, start: Floats, people: float) -> Estimate:
+    low, high = np.log(LOWEST), np.log(HIGHEST)
+    minus, point = _neighbourhood(objective, start, people)
     value, gradient = minus(point)
     is_converged = False
     for _ in range(_NEWTON_STEPS):
@@ -354,7 +382,7 @@ def _climb(objective: Objective, start: Floats, people: float) -> Estimate:
             is_converged = bool(np.abs(gradient[free]).max(initial=0.0) < 1e-6)
             break
         point, value, gradient = tried, tried_value, tried_gradient
-    at_bound = (point <= low + _AT_BOUND) | (point >= high - _AT_BOUND)
+    at_bound = _is_at_bound(point)
     covariance = _covariance(_curvature(minus, point) * people, ~at_bound)
     return Estimate(point, covariance, -value * people, at_bound, is_converged)
 

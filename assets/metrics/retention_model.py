@@ -179,7 +179,7 @@ def _row(model: str, histories: Histories, held: Holdout | None, *, is_pooled: b
     fitted = _fit(model, histories)
     if not fitted.is_converged:
         return row | {"note": _NO_MAXIMUM}
-    judged = judge(model, held) if held is not None and held.before.is_enough else None
+    judged = judge(model, held, near=fitted) if held is not None and held.before.is_enough else None
     notes = [_POOLED] if is_pooled else []
     if judged is not None:
         row |= {
@@ -204,13 +204,16 @@ def _row(model: str, histories: Histories, held: Holdout | None, *, is_pooled: b
     return row | row_of_fit(fitted) | {"note": "; ".join(notes) or None}
 
 
-def _fit(model: str, histories: Histories) -> RetentionModel:
-    return MODELS[model](histories.x, histories.t_x, histories.n, weights=histories.people)
+def _fit(model: str, histories: Histories, *, near: RetentionModel | None = None) -> RetentionModel:
+    return MODELS[model](histories.x, histories.t_x, histories.n, weights=histories.people, near=near)
 
 
-def judge(model: str, held: Holdout) -> Calibration | None:
-    """Would the model have been right? Fitted to what was before the hidden weeks, held against what came in them."""
-    fitted = _fit(model, held.before)
+def judge(model: str, held: Holdout, *, near: RetentionModel | None = None) -> Calibration | None:
+    """Would the model have been right? Fitted to what was before the hidden weeks, held against what came in them.
+
+    `near`, the fit to all weeks, is where the search starts, not what it finds.
+    """
+    fitted = _fit(model, held.before, near=near)
     if not fitted.is_converged:
         return None
     back = 1 - fitted.p_silent(held.before.x, held.before.t_x, held.before.n, HIDDEN_WEEKS)

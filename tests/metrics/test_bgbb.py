@@ -5,7 +5,7 @@ import pytest
 
 from assets.metrics import bgbb
 from assets.metrics.maximum_likelihood import histories
-from assets.metrics.retention import fit_bgbb
+from assets.metrics.retention import fit_bgbb, fit_bgnbd, fit_mbgnbd
 from tests.metrics import lifetimes_package
 
 TRUTH = (0.6, 3.0, 0.5, 6.0)
@@ -284,3 +284,17 @@ def test_an_outlook_is_what_is_asked_one_by_one():
     assert model.outlook(1, 1, 4, (4,))[0].shape == (2,)
     with pytest.raises(ValueError, match="horizon"):
         model.outlook(0, 0, 1, (-1,))
+
+
+@pytest.mark.parametrize("fit", [fit_bgbb, fit_bgnbd, fit_mbgnbd])
+def test_a_start_from_much_the_same_people_finds_the_same(fit):
+    x, t_x, n = np.array([(0, 0, 6), (1, 1, 6), (1, 3, 6), (2, 2, 6), (2, 4, 6), (4, 6, 6), (6, 6, 6), (3, 3, 9)]).T
+    people = np.array([600, 90, 60, 30, 40, 20, 30, 5])
+    model = fit(x, t_x, n, weights=people)
+    other = fit(x, t_x, n, weights=people + np.array([40, 0, 9, 0, 0, 1, 0, 0]))
+    near = fit(x, t_x, n, weights=people, near=other)
+    assert near.log_likelihood == pytest.approx(model.log_likelihood, abs=1e-5)
+    np.testing.assert_allclose(near.p_silent(x, t_x, n, 4), model.p_silent(x, t_x, n, 4), atol=1e-4)
+    assert near.is_converged
+    # At a bound the search begins anew, from everywhere.
+    assert np.isnan(near.covariance).all() or model.at_bound
