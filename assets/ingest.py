@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 from dagster_dlt import DagsterDltResource, DagsterDltTranslator, dlt_assets
 from dagster_dlt.translator import DltResourceTranslatorData
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from assets.table import OWNERS, code_reference
 from sources.budget import SPENDING
@@ -50,12 +51,17 @@ def empty_raw(name: str) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(raw_tables()[name].schema.empty_table()))
 
 
-def pipeline(source: str, warehouse_path: str, dlt_home: Path) -> dlt.Pipeline:
-    """The dlt pipeline of a source: dataset `raw_<source>` in the warehouse file."""
+def pipeline(source: str, warehouse_path: str, dlt_home: Path, *, memory: str | None = None) -> dlt.Pipeline:
+    """The dlt pipeline of a source: dataset `raw_<source>` in the warehouse file.
+
+    `memory` bounds what DuckDB may hold while it loads (`512MB`); without it, what its own default is.
+    """
     return dlt.pipeline(
         pipeline_name=f"raw_{source}",
         pipelines_dir=str(dlt_home / "pipelines"),
-        destination=dlt.destinations.duckdb(warehouse_path),
+        destination=dlt.destinations.duckdb(
+            DuckDbCredentials(warehouse_path, global_config={"memory_limit": memory} if memory else None)
+        ),
         dataset_name=f"raw_{source}",
     )
 

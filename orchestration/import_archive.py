@@ -17,6 +17,8 @@ from sources.model import SourceError
 
 _ALLOCATIONS = 1_000_000
 """Millions of rows, none of them in a cycle: the collector of cycles looks at them this rarely, else a third of the time."""
+_MEMORY = "384MB"
+"""What DuckDB may hold while it loads: an archive larger than the memory must fit beside what is being read."""
 _NAMES: dict[Kind, str] = {
     "x": "archive of X",
     "mastodon": "archive of Mastodon",
@@ -82,14 +84,16 @@ def said(archives: Archives, new: dict[str, int], seconds: float) -> list[str]:
 
 
 def _run(settings: Settings, name: str, source: DltSource) -> None:
-    pipeline = ingest.pipeline(name, str(settings.warehouse_path), settings.dlt_home)
+    pipeline = ingest.pipeline(name, str(settings.warehouse_path), settings.dlt_home, memory=_MEMORY)
     if pipeline.has_pending_data:
         pipeline.normalize()
         pipeline.load()
     often = gc.get_threshold()
     gc.set_threshold(_ALLOCATIONS, 20, 100)
     try:
-        pipeline.run(source)
+        pipeline.extract(source)
+        pipeline.normalize()
+        pipeline.load(workers=1)  # several files at once are no faster here, and each takes its share of memory
     except PipelineStepFailed as failed:
         raise cause(failed) from failed
     finally:

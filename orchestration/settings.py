@@ -138,6 +138,7 @@ def prepare_environment(folder: Path) -> None:
         RUNTIME__DLTHUB_TELEMETRY="false",
         RUNTIME__LOG_LEVEL="ERROR",
         NORMALIZE__LOADER_FILE_FORMAT="parquet",
+        EXTRACT__NEXT_ITEM_MODE="fifo",  # what was read is loaded before more is read, else memory grows with it
         GX_ANALYTICS_ENABLED="false",
         # Fits are small: more BLAS threads than one cost more than they bring.
         OMP_NUM_THREADS="1",

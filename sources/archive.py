@@ -39,10 +39,16 @@ _PAGE = 20_000
 _PART = 1 << 26  # bytes of a part: few large files load faster than many small ones
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Part:
+    """Rows of one table on their way; dlt holds on to the part for long, so whoever takes the rows empties it."""
+
     table: RawTable
     rows: pa.Table
+
+    def take(self) -> pa.Table:
+        rows, self.rows = self.rows, None
+        return rows
 
 
 def source(
@@ -154,7 +160,8 @@ def _resource(parts: DltResource, table: RawTable) -> DltResource:
     def part(item: _Part) -> Iterator[Any]:
         if item.table is not table:
             return
-        if not item.rows.num_rows:
+        rows = item.take()
+        if not rows.num_rows:
             yield table.schema.empty_table()
             return
         if not appends:
@@ -164,9 +171,10 @@ def _resource(parts: DltResource, table: RawTable) -> DltResource:
         hints = dlt.mark.make_hints(write_disposition="append" if appends[0] else cast("Any", INSERT_ONLY))
         with TemporaryDirectory() as folder:
             path = Path(folder) / "part.parquet"
-            pq.write_table(item.rows, path, compression="lz4", row_group_size=_PAGE * 2)
+            pq.write_table(rows, path, compression="lz4", row_group_size=_PAGE * 2)
+            count, rows = rows.num_rows, None
             # dlt takes the file as it is (a hard link) before it asks for the next one.
-            yield dlt.mark.with_file_import(str(path), "parquet", item.rows.num_rows, hints)
+            yield dlt.mark.with_file_import(str(path), "parquet", count, hints)
 
     part.__doc__ = table.doc
     resource = dlt.transformer(

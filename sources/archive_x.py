@@ -13,6 +13,7 @@ import orjson
 
 from sources.archive_files import LOOK, damage_told, members, part_of_x
 from sources.archive_rows import Contents, moment
+from sources.archive_x_tweets import Tweet, inner, text, tweets
 from sources.batches import Batch
 from sources.json_stream import arrays
 from sources.model import Row, SourceError
@@ -36,7 +37,8 @@ def read(contents: Contents) -> Iterator[Batch]:
         with damage_told(f"{contents.path}, {member.name}"), member.open() as stream:
             part = part_of_x(member.name, b"" if contents.path.name != member.name else _head(stream))
             if part in _PARTS:
-                for items in arrays(stream, where=f"{contents.path}, {member.name}"):
+                parse = tweets if _PARTS[part] is _Own.posts else None
+                for items in arrays(stream, where=f"{contents.path}, {member.name}", parse=parse):
                     counted[part] = counted.get(part, 0) + len(items)
                     yield from _PARTS[part](own, items)
     for part, name in (("follower", "followers"), ("following", "following"), ("like", "outbound:likes")):
@@ -64,13 +66,13 @@ class _Own:
         self.id: str | None = None
         self.handle: str | None = None
         account, manifest = self._notes()
-        self.name = _text(account.get("accountDisplayName"))
-        self.born = _text(account.get("createdAt"))
+        self.name = text(account.get("accountDisplayName"))
+        self.born = text(account.get("createdAt"))
         user, made = manifest.get("userInfo") or {}, manifest.get("archiveInfo") or {}
-        self.id = _text(account.get("accountId")) or _text(user.get("accountId"))
-        self.handle = _text(account.get("username")) or _text(user.get("userName"))
+        self.id = text(account.get("accountId")) or text(user.get("accountId"))
+        self.handle = text(account.get("username")) or text(user.get("userName"))
         contents.born_at = moment(self.born)
-        contents.made_at = moment(_text(made.get("generationDate"))) or self.written
+        contents.made_at = moment(text(made.get("generationDate"))) or self.written
 
     def _notes(self) -> tuple[dict[str, Any], dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
@@ -95,12 +97,11 @@ class _Own:
             said = {"profile": self.id, "handle": self.handle, "name": self.name, "born_at": self.born}
             yield Batch(PROFILES, [self.contents.row(**said, url=_profile_url(self.handle, self.id))])
 
-    def posts(self, items: list[Any]) -> Iterator[Batch]:
+    def posts(self, items: list[Tweet]) -> Iterator[Batch]:
         """Tweets, deleted ones too: own posts, replies to others, reposts."""
         posts: list[Row] = []
         interactions: list[Row] = []
-        for item in items:
-            tweet = _inner(item, "tweet")
+        for tweet in items:
             outbound = self._outbound(tweet)
             if outbound is None:
                 posts.append(self._post(tweet))
@@ -112,26 +113,24 @@ class _Own:
         yield Batch(POSTS, posts)
         yield Batch(INTERACTIONS, interactions)
 
-    def _post(self, tweet: dict[str, Any]) -> Row:
-        number = _text(tweet.get("id_str") or tweet.get("id"))
-        language = _text(tweet.get("lang"))
+    def _post(self, tweet: Tweet) -> Row:
+        number = tweet.number
         return self.contents.row(
             post=number,
             url=f"https://x.com/i/status/{number}" if number else None,
-            published_at=iso(tweet.get("created_at")),
-            deleted_at=iso(tweet.get("deleted_at")),
-            language=None if language in _NO_LANGUAGE else language,
+            published_at=iso(tweet.created_at),
+            deleted_at=iso(tweet.deleted_at),
+            language=None if tweet.lang in _NO_LANGUAGE else tweet.lang,
             text=_expanded(tweet),
-            in_reply_to=_text(tweet.get("in_reply_to_status_id_str")),
+            in_reply_to=tweet.in_reply_to_status_id_str,
         )
 
-    def _outbound(self, tweet: dict[str, Any]) -> Row | None:
+    def _outbound(self, tweet: Tweet) -> Row | None:
         """A tweet that is no post of its own: a repost, or a reply to somebody else."""
-        text = tweet.get("full_text") or tweet.get("text")
-        number, answered = _text(tweet.get("id_str") or tweet.get("id")), _text(tweet.get("in_reply_to_status_id_str"))
-        person, name = _text(tweet.get("in_reply_to_user_id_str")), _text(tweet.get("in_reply_to_screen_name"))
+        number, answered = tweet.number, tweet.in_reply_to_status_id_str
+        person, name = tweet.in_reply_to_user_id_str, tweet.in_reply_to_screen_name
         interaction = number
-        if isinstance(text, str) and (repost := _REPOST.match(text)):
+        if repost := _REPOST.match(tweet.full_text or tweet.text or ""):
             kind, interaction, answered, name = "repost", f"out:repost:{number}", None, repost[1]
             person = _mentioned(tweet, name)
         elif answered is not None and (person is None or person != self.id):
@@ -146,20 +145,18 @@ class _Own:
             person_name=name,
             person_url=_profile_url(name, person),
             in_reply_to=answered,
-            occurred_at=iso(tweet.get("created_at")),
-            deleted_at=iso(tweet.get("deleted_at")),
+            occurred_at=iso(tweet.created_at),
+            deleted_at=iso(tweet.deleted_at),
         )
 
-    def _mentions(self, tweet: dict[str, Any]) -> Iterator[Row]:
+    def _mentions(self, tweet: Tweet) -> Iterator[Row]:
         """Whom an own post mentions: each an outbound mention, beside the post."""
-        number = _text(tweet.get("id_str") or tweet.get("id"))
-        named = _entities(tweet, "user_mentions")
-        if not named:
+        number = tweet.number
+        if not tweet.entities or not tweet.entities.user_mentions:
             return
-        people = {_text(said.get("id_str") or said.get("id")): said for said in named}
-        for person, said in people.items():
+        people = {named.id_str or named.id: named.screen_name for named in tweet.entities.user_mentions}
+        for person, handle in people.items():
             if person and number and person not in ("-1", self.id):
-                handle = _text(said.get("screen_name"))
                 yield self.contents.row(
                     interaction=f"mention:{number}:{person}",
                     direction="outbound",
@@ -167,15 +164,15 @@ class _Own:
                     person=person,
                     person_name=handle,
                     person_url=_profile_url(handle, person),
-                    occurred_at=iso(tweet.get("created_at")),
-                    deleted_at=iso(tweet.get("deleted_at")),
+                    occurred_at=iso(tweet.created_at),
+                    deleted_at=iso(tweet.deleted_at),
                 )
 
     def likes(self, items: list[Any]) -> Iterator[Batch]:
         """Likes given: X says which post, not when, and whose only where the address names the author."""
         rows = []
-        for like in (_inner(item, "like") for item in items):
-            number, url = _text(like.get("tweetId")), _text(like.get("expandedUrl"))
+        for like in (inner(item, "like") for item in items):
+            number, url = text(like.get("tweetId")), text(like.get("expandedUrl"))
             author = _AUTHOR.match(url or "")
             handle = author[1] if author else None
             rows.append(
@@ -186,14 +183,14 @@ class _Own:
                     person=f"@{handle.lower()}" if handle else None,
                     person_url=_profile_url(handle, None),
                     target_url=url,
-                    content_text=_text(like.get("fullText")) if self.contents.store_text else None,
+                    content_text=text(like.get("fullText")) if self.contents.store_text else None,
                 )
             )
         yield from self.contents.undated("outbound:likes", rows)
 
     def followers(self, items: list[Any]) -> Iterator[Batch]:
         """Who follows, when the archive was made."""
-        people = [_text(_inner(item, "follower").get("accountId")) for item in items]
+        people = [text(inner(item, "follower").get("accountId")) for item in items]
         yield from self.contents.undated(
             "followers",
             [self._follow(p, "inbound", f"follow:{self.id or self.contents.account_id}:{p}") for p in people],
@@ -201,7 +198,7 @@ class _Own:
 
     def following(self, items: list[Any]) -> Iterator[Batch]:
         """Whom the account follows, when the archive was made."""
-        people = [_text(_inner(item, "following").get("accountId")) for item in items]
+        people = [text(inner(item, "following").get("accountId")) for item in items]
         yield from self.contents.undated("following", [self._follow(p, "outbound", f"out:follow:{p}") for p in people])
 
     def _follow(self, person: str | None, direction: str, interaction: str) -> Row:
@@ -228,8 +225,10 @@ def iso(text: object) -> str | None:
     >>> iso("2018-10-10T20:19:24.000Z")
     '2018-10-10T20:19:24.000Z'
     """
+    if text is None:
+        return None
     if not isinstance(text, str):
-        return None if text is None else str(text)
+        return str(text)
     month = _MONTHS.get(text[4:7])
     if month is None or len(text) != 30 or text[19:26] != " +0000 ":
         return text
@@ -244,17 +243,7 @@ def _note(stream: IO[bytes], where: str) -> dict[str, Any]:
     except ValueError:
         raise SourceError("The file is damaged", where, "Download the archive again; nothing was imported.") from None
     value = value[0] if isinstance(value, list) and value else value
-    return _inner(value, "account")
-
-
-def _inner(item: Any, name: str) -> dict[str, Any]:
-    """The object inside `{"tweet": {...}}`; older archives have it bare. What is no object is an empty one."""
-    inside = item.get(name, item) if isinstance(item, dict) else None
-    return inside if isinstance(inside, dict) else {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None if value is None or isinstance(value, bool) else str(value)
+    return inner(value, "account")
 
 
 def _profile_url(handle: str | None, person: str | None) -> str | None:
@@ -263,28 +252,19 @@ def _profile_url(handle: str | None, person: str | None) -> str | None:
     return f"https://x.com/i/user/{person}" if person else None
 
 
-def _entities(tweet: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    entities = tweet.get("entities")
-    found = entities.get(name) if isinstance(entities, dict) else None
-    return [entity for entity in found if isinstance(entity, dict)] if isinstance(found, list) else []
-
-
-def _mentioned(tweet: dict[str, Any], handle: str) -> str | None:
+def _mentioned(tweet: Tweet, handle: str) -> str | None:
     """The id of the account with that handle, as the tweet's entities say."""
-    for mention in _entities(tweet, "user_mentions"):
-        if str(mention.get("screen_name")).lower() == handle.lower():
-            return _text(mention.get("id_str") or mention.get("id"))
+    for named in tweet.entities.user_mentions or () if tweet.entities else ():
+        if named.screen_name and named.screen_name.lower() == handle.lower():
+            return named.id_str or named.id
     return None
 
 
-def _expanded(tweet: dict[str, Any]) -> str | None:
+def _expanded(tweet: Tweet) -> str | None:
     """The text with the addresses that its short links stand for."""
-    text = tweet.get("full_text") or tweet.get("text")
-    if not isinstance(text, str):
-        return None
-    if "https://t.co/" in text:
-        for link in _entities(tweet, "urls"):
-            short, long = link.get("url"), link.get("expanded_url")
-            if isinstance(short, str) and short and isinstance(long, str):
-                text = text.replace(short, long)
-    return text
+    said = tweet.full_text or tweet.text
+    if said and "https://t.co/" in said:
+        for link in tweet.entities.urls or () if tweet.entities else ():
+            if link.url and link.expanded_url:
+                said = said.replace(link.url, link.expanded_url)
+    return said

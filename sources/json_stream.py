@@ -9,7 +9,7 @@ truncated file is an error and never a shorter list.
 import gc
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import orjson
@@ -20,15 +20,19 @@ CHUNK = 1 << 21
 LARGEST = 1 << 26
 """No single element of an archive is larger (64 MB); what is, is damaged or meant to harm."""
 _GUESSES = 64
+_TAIL = 1 << 16
 _ASSIGNED = re.compile(rb"\s*window\.[\w.]+\s*=\s*")
 _SPACE = b" \t\r\n"
 
 
-def arrays(stream: IO[bytes], *, where: str, key: str | None = None) -> Iterator[list[Any]]:
+def arrays(
+    stream: IO[bytes], *, where: str, key: str | None = None, parse: Callable[[bytes], Any] | None = None
+) -> Iterator[list[Any]]:
     """The elements of an array, in lists of some megabytes each: one after the other, all of them.
 
     The document is the array itself, also as JavaScript assigns it (`window.YTD.tweets.part0 = [...]`);
-    or an object that has it as `key`. Raises `SourceError`, naming `where`, for anything that is not
+    or an object that has it as `key`. `parse` makes a list of elements of the bytes of an array that stands
+    alone (all of them as Python has them where it is not given), and `ValueError` where they are none. Raises `SourceError`, naming `where`, for anything that is not
     such a document to its last byte.
     """
     document, rest = _opened(stream, where=where, key=key)
@@ -39,7 +43,7 @@ def arrays(stream: IO[bytes], *, where: str, key: str | None = None) -> Iterator
             follows = rb'"' if first[2] else rb"\{\s*" + re.escape(first[1])
             guess = re.compile((rb'"' if first[2] else rb"\}") + rb"\s*(,)\s*(?=" + follows + rb")")
         for pattern in (guess, re.compile(rb"\}\s*(,)\s*(?=\{)")) if guess else ():
-            found = _cut(rest, pattern)
+            found = _cut(rest, pattern, parse or parsed)
             if found is not None:
                 elements, end = found
                 yield elements
@@ -47,7 +51,9 @@ def arrays(stream: IO[bytes], *, where: str, key: str | None = None) -> Iterator
                 break
         if len(rest) > LARGEST:
             raise _damaged(where, "an element of more than 64 MB")
-    yield _end(document, rest.rstrip(_SPACE + b";"), where=where, key=key)
+    if key is not None:
+        parse = None
+    yield _end(document, rest.rstrip(_SPACE + b";"), where=where, key=key, parse=parse or parsed)
 
 
 def _opened(stream: IO[bytes], *, where: str, key: str | None) -> tuple[bytes, bytes]:
@@ -67,20 +73,21 @@ def _opened(stream: IO[bytes], *, where: str, key: str | None) -> tuple[bytes, b
     return head, read[match.end() :]
 
 
-def _cut(rest: bytes, boundary: re.Pattern[bytes]) -> tuple[list[Any], int] | None:
+def _cut(rest: bytes, boundary: re.Pattern[bytes], parse: Callable[[bytes], Any]) -> tuple[list[Any], int] | None:
     """The elements up to the last true boundary, and where the next one starts."""
-    guesses = [match.start(1) for match in boundary.finditer(rest)]
-    for comma in reversed(guesses[-_GUESSES:]):
-        try:
-            return _parsed(b"[" + rest[:comma] + b"]"), comma + 1
-        except ValueError:
-            continue  # inside an element, or inside a text
+    for tail in (_TAIL, len(rest)):  # the last boundaries are wanted, and nearly always near the end
+        guesses = [match.start(1) for match in boundary.finditer(rest, max(0, len(rest) - tail))]
+        for comma in reversed(guesses[-_GUESSES:]):
+            try:
+                return parse(b"".join((b"[", memoryview(rest)[:comma], b"]"))), comma + 1
+            except ValueError:
+                continue  # inside an element, or inside a text
     return None
 
 
-def _end(document: bytes, rest: bytes, *, where: str, key: str | None) -> list[Any]:
+def _end(document: bytes, rest: bytes, *, where: str, key: str | None, parse: Callable[[bytes], Any]) -> list[Any]:
     try:
-        whole = _parsed(document + rest)
+        whole = parse(document + rest)
     except ValueError:
         raise _damaged(where, "it ends too early, or is no valid JSON") from None
     elements = whole.get(key) if isinstance(whole, dict) else whole
@@ -89,7 +96,7 @@ def _end(document: bytes, rest: bytes, *, where: str, key: str | None) -> list[A
     return elements
 
 
-def _parsed(data: bytes) -> Any:
+def parsed(data: bytes) -> Any:
     """The value. The collector of cycles rests meanwhile: there are none, and looking for them takes half the time."""
     was_on = gc.isenabled()
     gc.disable()

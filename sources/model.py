@@ -4,15 +4,15 @@ Nothing here talks to a network (`sources.http` does) or knows a platform. A con
 tables made by `RawTable.arrow`, so that what reaches the warehouse is what is declared here.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Literal
 
-import orjson
 import pyarrow as pa
+
+from sources.row_hash import row_hashes
 
 STREAMS = ("posts", "inbound", "outbound", "counters")
 Status = Literal["ok", "partial", "down", "not_offered"]
@@ -25,6 +25,8 @@ _ARROW: dict[RawType, pa.DataType] = {
     "bool": pa.bool_(),
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
+
+_STAMPS = ("row_hash", "loaded_at")
 
 CONTRACT: dict[str, str] = {"tables": "evolve", "columns": "freeze", "data_type": "freeze"}
 """dlt's schema contract of every raw table: the columns declared here, no others, no other types."""
@@ -120,22 +122,43 @@ class RawTable:
         them from one page to the next. A key that is no column is a mistake of the connector and
         raises `KeyError`.
         """
-        seen = set() if seen is None else seen
+        rows = list(rows)
         known = {column.name for column in self.columns}
-        observations: dict[str, Row] = {}
-        for row in rows:
-            if not row.keys() <= known:
-                raise KeyError(f"{self.name} has no columns {sorted(row.keys() - known)}")
-            digest = row_hash(row)
+        there = set().union(*rows)
+        if strange := there - known:
+            raise KeyError(f"{self.name} has no columns {sorted(strange)}")
+        content = pa.table(
+            {
+                c.name: _array(_column(rows, c.name), _ARROW[c.dtype])
+                if c.name in there
+                else pa.nulls(len(rows), _ARROW[c.dtype])
+                for c in self.columns
+                if c.name not in _STAMPS
+            }
+        )
+        seen = set() if seen is None else seen
+        hashes, kept = [], []
+        for place, digest in enumerate(row_hashes(content)):
             if digest not in seen:
                 seen.add(digest)
-                observations[digest] = row
-        made: dict[str, list[Any]] = {"row_hash": list(observations), "loaded_at": [loaded_at] * len(observations)}
-        columns = [
-            _array(made.get(field.name) or [row.get(field.name) for row in observations.values()], field.type)
-            for field in self.schema
-        ]
-        return pa.Table.from_arrays(columns, schema=self.schema)
+                hashes.append(digest)
+                kept.append(place)
+        content = content if len(kept) == len(rows) else content.take(pa.array(kept, type=pa.int64()))
+        stamps = {"row_hash": pa.array(hashes, type=pa.string()), "loaded_at": [loaded_at] * len(kept)}
+        return pa.Table.from_arrays(
+            [
+                pa.array(stamps[f.name], type=f.type) if f.name in stamps else content[f.name].combine_chunks()
+                for f in self.schema
+            ],
+            schema=self.schema,
+        )
+
+
+def _column(rows: list[Row], name: str) -> list[Any]:
+    try:
+        return list(map(itemgetter(name), rows))
+    except KeyError:
+        return [row.get(name) for row in rows]
 
 
 def _array(values: list[Any], dtype: pa.DataType) -> pa.Array:
@@ -145,23 +168,6 @@ def _array(values: list[Any], dtype: pa.DataType) -> pa.Array:
     except UnicodeEncodeError:
         whole = [v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for v in values]
         return pa.array(whole, type=dtype)
-
-
-def row_hash(row: Row) -> str:
-    """A key for what the row says: 128 bits, hexadecimal, the same whatever the order of its fields.
-
-    Absent and null fields are the same, so a column added later does not change old keys.
-
-    >>> row_hash({"a": 1, "b": None}) == row_hash({"a": 1})
-    True
-    """
-    said = {name: value for name, value in row.items() if value is not None}
-    try:
-        canonical = orjson.dumps(said, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME)
-    except TypeError:  # half a surrogate pair: the plain writer takes it, and says the same of all else
-        text = json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-        canonical = text.encode("utf-8", "surrogatepass")
-    return hashlib.sha256(canonical).hexdigest()[:32]
 
 
 KEY = RawColumn(name="row_hash", doc="Hash of what the row says: the key of the observation.", nullable=False)

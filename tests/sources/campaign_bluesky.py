@@ -15,7 +15,7 @@ from collected import Store
 from faults import Recorder
 from loopback import Request, Said
 from servers.state import APPVIEW, PDS, PLC
-from sources_campaign import Case
+from sources_campaign import recorded
 
 from assets.staging import bluesky as staging
 from sources import bluesky
@@ -36,7 +36,7 @@ def make_account(base: str, *, url: str = "https://bsky.app/profile/alice.test",
     )  # fmt: skip
 
 
-CASE = Case(connector=bluesky, staging=staging, recording=RECORDING, make_account=make_account)
+CASE = recorded(bluesky, staging, RECORDING, make_account)
 
 
 class _Network(Recorder):

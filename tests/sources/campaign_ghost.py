@@ -13,7 +13,7 @@ from pathlib import Path
 
 from collected import Store
 from faults import Recorder
-from sources_campaign import Case
+from sources_campaign import recorded
 
 from assets.staging import ghost as staging
 from sources import ghost
@@ -37,7 +37,7 @@ def make_account(base: str, *, token: str = f"{CONTENT} {ADMIN}") -> AccountSour
     )
 
 
-CASE = Case(connector=ghost, staging=staging, recording=RECORDING, make_account=make_account)
+CASE = recorded(ghost, staging, RECORDING, make_account)
 
 
 def record(upstream: str, keys: str) -> None:

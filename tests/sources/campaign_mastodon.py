@@ -9,7 +9,7 @@ from pathlib import Path
 
 from collected import Store
 from faults import Recorder
-from sources_campaign import Case
+from sources_campaign import recorded
 
 from assets.staging import mastodon as staging
 from sources import mastodon
@@ -28,7 +28,7 @@ def make_account(base: str, *, url: str = "http://localhost:8808/@alice", token:
     )  # fmt: skip
 
 
-CASE = Case(connector=mastodon, staging=staging, recording=RECORDING, make_account=make_account)
+CASE = recorded(mastodon, staging, RECORDING, make_account)
 
 
 def record(upstream: str, token: str, name: str) -> None:

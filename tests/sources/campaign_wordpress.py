@@ -12,7 +12,7 @@ from pathlib import Path
 
 from collected import Store
 from faults import Recorder
-from sources_campaign import Case
+from sources_campaign import recorded
 
 from assets.staging import wordpress as staging
 from sources import wordpress
@@ -32,7 +32,7 @@ def make_account(base: str, *, url: str = f"{SITE}/", token: str | None = "alice
     )  # fmt: skip
 
 
-CASE = Case(connector=wordpress, staging=staging, recording=RECORDING, make_account=make_account)
+CASE = recorded(wordpress, staging, RECORDING, make_account)
 
 
 def record(upstream: str, token: str) -> None:

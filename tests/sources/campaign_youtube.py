@@ -9,7 +9,7 @@ from pathlib import Path
 from collected import Store
 from faults import Recorder
 from serve_youtube import KEY, community, serving
-from sources_campaign import Case
+from sources_campaign import recorded
 
 from assets.staging import youtube as staging
 from sources import youtube
@@ -26,7 +26,7 @@ def make_account(base: str) -> AccountSource:
     )  # fmt: skip
 
 
-CASE = Case(connector=youtube, staging=staging, recording=RECORDING, make_account=make_account)
+CASE = recorded(youtube, staging, RECORDING, make_account)
 
 
 def record() -> None:

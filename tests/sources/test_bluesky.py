@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 import pytest
+import sources_campaign
 from collected import Store, settled
 from faults import FaultProxy, Replay, Schedule
 from loopback import Said
 from sources_campaign import FIRST as NIGHT
-from sources_campaign import cases
 
 from assets.staging import bluesky as staging
 from sources import bluesky
@@ -27,8 +27,8 @@ from sources.collection import Collection
 from sources.http import Client, Limits
 from sources.model import AccountSource, SourceError
 
-CASE = cases()["bluesky"]
-RECORDING, make_account = CASE.recording, CASE.make_account
+campaign = sources_campaign.campaign("bluesky")
+RECORDING, make_account = campaign.RECORDING, campaign.make_account
 ME, ANN, BEN = "did:plc:me", "did:plc:ann", "did:web:ben.example"
 MINE, HERS = f"at://{ME}/{POST}/1", f"at://{ANN}/{POST}/2"
 AT = "2026-05-01T10:00:00.000Z"

@@ -25,7 +25,7 @@ def schedules(pytestconfig):
 def test_nothing_lost_nothing_doubled(name, schedules):
     case, each = CASES[name], -(-schedules // len(CASES))
     truth = fault_free(case)
-    assert truth["posts"].height > 0, "the recording holds no posts: a campaign over nothing shows nothing"
+    assert any(len(rows) for rows in truth.values()), "nothing is served: a campaign over nothing shows nothing"
     # Most of the time is spent waiting for servers that do not answer.
     with ThreadPoolExecutor(4) as pool:
         verdicts = list(pool.map(lambda seed: under_faults(case, seed, truth), range(each)))

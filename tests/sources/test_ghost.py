@@ -3,17 +3,17 @@
 import base64
 import hashlib
 import hmac
-import importlib.util
 import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sources_campaign
 from collected import Store
 from faults import Replay
 from loopback import Request, Said
-from sources_campaign import FIRST, IMPATIENT, fault_free, under_faults
+from sources_campaign import FIRST, IMPATIENT
 
 from assets.staging import ghost as staging
 from sources import ghost
@@ -22,11 +22,7 @@ from sources.ghost_api import Keys, signed
 from sources.http import Client
 from sources.model import AccountSource, SourceError
 
-_SPEC = importlib.util.spec_from_file_location("campaign_ghost", Path(__file__).parent / "campaign_ghost.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-campaign = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(campaign)
+campaign = sources_campaign.campaign("ghost")
 
 
 def _collected(account: AccountSource, *, store: Store | None = None, night: int = 0) -> Store:
@@ -134,10 +130,3 @@ def test_recognised_by_its_page_or_its_address() -> None:
     assert "24 posts" in found.summary
     assert without is not None
     assert "key" in without.summary
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_faults_lose_and_double_nothing(seed: int) -> None:
-    verdict = under_faults(campaign.CASE, seed, fault_free(campaign.CASE))
-    assert verdict.differences == []
-    assert verdict.injected

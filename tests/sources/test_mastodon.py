@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+import sources_campaign
 from collected import Store, settled
 from faults import LASTING, SHAPES, FaultProxy, Replay, Schedule
 from loopback import Loopback, Said
-from sources_campaign import cases
 
 from assets.staging import mastodon as staging
 from sources import mastodon, mastodon_api
@@ -16,8 +16,8 @@ from sources.http import Client, Limits
 from sources.mastodon_api import Api, split_address
 from sources.model import SourceError
 
-CASE = cases()["mastodon"]
-RECORDING, make_account = CASE.recording, CASE.make_account
+campaign = sources_campaign.campaign("mastodon")
+RECORDING, make_account = campaign.RECORDING, campaign.make_account
 OF_SNAC = RECORDING.with_name("mastodon_snac.json.gz")
 NIGHT = datetime(2027, 1, 10, 3, tzinfo=UTC)
 QUICK = Limits(connect=2.0, read=0.4, total=3.0, attempts=3, backoff=0.0, longest_wait=5.0)
@@ -189,7 +189,3 @@ def test_a_server_without_links_is_asked_for_all_at_once():
         assert [len(page) for page in api.pages("/x")] == [63]
         assert api.unpaged == {"/x"}
     assert mastodon_api.PAGE == 40
-
-
-def test_the_campaign_has_its_case():
-    assert CASE.connector is mastodon

@@ -1,12 +1,11 @@
 """WordPress: replies of the real server, replayed; and small sites for what its seed does not hold."""
 
-import importlib.util
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
+import sources_campaign
 from collected import Store
 from faults import FaultProxy, Replay, Schedule
 
@@ -18,9 +17,7 @@ from sources.http import Client, Limits
 from sources.model import AccountSource, SourceError
 from sources.wordpress_api import host_and_path, open_site
 
-_spec = importlib.util.spec_from_file_location("campaign_wordpress", Path(__file__).parent / "campaign_wordpress.py")
-campaign = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(campaign)
+campaign = sources_campaign.campaign("wordpress")
 
 NIGHT = datetime(2027, 1, 10, 3, tzinfo=UTC)
 QUICK = Limits(connect=2.0, read=0.4, total=3.0, attempts=2, backoff=0.0, longest_wait=1.0, redirects=4)

@@ -255,24 +255,6 @@ def test_a_profile_is_recognised_and_an_unknown_one_named(site: X) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_nothing_is_lost_or_doubled_after_nights_with_faults(site: X, seed: int) -> None:
-    """As the campaign does, on the server itself: what X is asked depends on what was read before."""
-    expected = whole(site).staged(staging)
-    store = Store(x.TABLES)
-    impatient = Limits(connect=2.0, read=0.4, total=3.0, attempts=3, backoff=0.0, longest_wait=5.0)
-    for number in range(2):
-        schedule = Schedule.seeded(2 * seed + number, rate=0.05 + 0.25 * (seed % 4), silence=0.6)
-        with FaultProxy(site.address, schedule) as proxy:
-            said = account(site, endpoint=proxy.base)
-            collection = Collection(limits=impatient, budgets={"x": 10_000}, sleep=lambda _: None)
-            store.collect(x, [said], read_at=FIRST + timedelta(days=number), collection=collection)
-    night(store, site, FIRST + timedelta(days=2))
-    staged = store.staged(staging)
-    for shape in ("profiles", "posts", "interactions", "quarantine"):
-        assert settled(staged[shape]).equals(settled(expected[shape])), shape
-
-
-@pytest.mark.parametrize("seed", range(12))
 def test_fields_that_are_missing_or_of_another_type_break_and_retract_nothing(site: X, seed: int) -> None:
     store = whole(site)
     before = interactions(store)
