@@ -41,7 +41,7 @@ BINS = (
     (21, None, "over 20"),
 )
 """Interactions in seven days, for the plot of what posts get."""
-DAYS = (30, 90, 180, 365)
+DAYS = (30, 45, 60, 90)
 """Days after first contact at which a survival curve is quoted."""
 
 MODEL = ("people", "repeat_people", "is_pooled", "is_withdrawn", "brier", "brier_base", "brier_heuristic", "brier_difference", "calibration_error")  # fmt: skip
@@ -129,26 +129,29 @@ def bars(counts: Sequence[tuple[str, int]], *, title: str, said: str) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def curves(lines: Mapping[str, Sequence[tuple[float, float]]], *, title: str, said: str, last: int = 730) -> str:
-    """Survival by days since first contact: a step line for each stratum, its name where it ends."""
+def curves(lines: Mapping[str, Sequence[tuple[float, float]]], *, title: str, said: str) -> str:
+    """Survival by days since first contact: a step line for each stratum, and which is which at the right."""
     left, top, width, height = float(charts.LEFT), 14.0, charts.WIDTH - charts.LEFT - 120, 200
     parts = [opening(top + height + 28, title, said)]
+    last = 30 * (int(max(day for points in lines.values() for day, _ in points)) // 30 + 1)
     for tenth in range(0, 11, 2):
         y = top + height * (1 - tenth / 10)
         parts.append(f'<line class="grid" x1="{left}" x2="{left + width}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{left - 8}" y="{y + 3.5:.1f}" text-anchor="end">{tenth * 10} %</text>')
-    for day in range(0, last + 1, 90):
+    for day in range(0, last + 1, 30):
         x = left + width * day / last
         parts += [f'<text x="{x:.1f}" y="{top + height + 18}" text-anchor="middle">{day} d</text>']
-    for name, points in lines.items():
-        x, y = float(left), float(top)
+    for i, (name, points) in enumerate(lines.items()):
+        x, y = left, top
         path = [f"M{x:.1f} {y:.1f}"]
         for day, share in points:
             x, y = left + width * day / last, top + height * (1 - share)
             path.append(f"H{x:.1f}V{y:.1f}")
         colour = {"spike": "#d9932b", "steady": "#62a8b8"}.get(name, "#1f6b80")
         parts.append(f'<path d="{"".join(path)}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
-        parts.append(f'<text x="{x + 6:.1f}" y="{y + 3.5:.1f}">{name}</text>')
+        parts.append(
+            f'<text x="{left + width + 10:.1f}" y="{top + 18 * i + 10:.1f}" style="fill:{colour}">{name}</text>'
+        )
     return "".join([*parts, "</svg>"])
 
 
@@ -174,7 +177,7 @@ def plots(account: Account, marts: Marts, as_of: date) -> dict[str, str]:
         found["growth"] = str(account.growth)
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in marts.rows("mart_retention_curve", "stratum", "day", account_id=account.name, as_of=as_of):
-        if row["stratum"] in ("all", "spike", "steady") and row["survival"] is not None and row["day"] <= 730:
+        if row["stratum"] in ("all", "spike", "steady") and row["survival"] is not None:
             lines.setdefault(row["stratum"], []).append((row["day"], row["survival"]))
     if lines:
         found["survival"] = curves(
