@@ -61,10 +61,11 @@ def origins(signs: People) -> People:
 
     `account_id, person_id, first_platform, channels`. Two platforms at the same moment: the first by name.
     """
-    start, first_at = nw.col("day").min().over(*_TIE), nw.col("first_at").min().over(*_TIE)
+    # Joined, not a window: half the time on Polars.
+    first = signs.group_by(*_TIE).agg(nw.col("day").min().alias("start"), nw.col("first_at").min().alias("start_at"))
     is_early = nw.col("day") - nw.col("start") <= CHANNEL_DAYS
     return (
-        signs.with_columns(start.alias("start"), first_at.alias("start_at"))
+        signs.join(first, on=list(_TIE), how="inner")
         .select(
             *_TIE,
             nw.when(nw.col("first_at") == nw.col("start_at")).then(nw.col("platform")).alias("first_platform"),
