@@ -21,6 +21,7 @@ from assets.metrics.survival import kaplan_meier, log_rank, rmst
 from quality.catalog.marts.relationship import mart_spike
 from quality.catalog.marts.retention import mart_retention_curve, mart_retention_test
 from quality.catalog.model import enforce
+from quality.catalog.tables import TABLES
 from tests.metrics.community import (
     START,
     as_rows,
@@ -37,6 +38,7 @@ from tests.metrics.community import (
     table,
     visits,
 )
+from tests.metrics.worlds import CORE, derived, different, known, random_world
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pandas options that lifelines still sets
@@ -423,3 +425,40 @@ def test_log_rank_of_the_mart_is_the_public_one():
     (a, gone_a, _), (b, gone_b, _) = arms_of(seen, "spike", "steady").values()
     test = compared(SPIKED, spikes=IN_SPIKE)["spike vs steady"]
     assert test["chi2"] == pytest.approx(log_rank(a + b, gone_a + gone_b, [0] * len(a) + [1] * len(b)).chi2, rel=1e-6)
+
+
+BOTH = pytest.mark.parametrize("mart", ["mart_retention_curve", "mart_retention_test"])
+
+
+def of_world(seed: int, mart: str, change=lambda world: world) -> pl.DataFrame:
+    """The mart of a whole random world, from its facts through folds and spikes."""
+    world = {name: frame for name, frame in random_world(seed).items() if name in CORE}
+    return derived(change(world), names=[mart])[mart]
+
+
+@BOTH
+@pytest.mark.parametrize("seed", [0, 1])
+def test_of_whole_worlds_nothing_after_as_of_is_seen(mart, seed) -> None:
+    found = of_world(seed, mart)
+    assert found.height > 10 or mart == "mart_retention_test"
+    assert not different(of_world(seed, mart, known), found, table=mart)
+
+
+@BOTH
+def test_of_whole_worlds_the_order_of_rows_does_not_matter(mart) -> None:
+    def shuffled(world):
+        return {name: frame.sample(fraction=1, shuffle=True, seed=3) for name, frame in world.items()}
+
+    assert not different(of_world(0, mart, shuffled), of_world(0, mart), table=mart)
+
+
+@BOTH
+def test_of_whole_worlds_no_rule_of_the_catalogue_is_broken(mart) -> None:
+    rows = of_world(1, mart)
+    with duckdb.connect() as connection:
+        connection.register("arrow", rows.to_arrow())
+        for rule in TABLES[mart].rules:
+            assert connection.execute(rule.violations.format(table="arrow")).fetchall() == [], rule.name
+    for name in rows.columns:
+        if f"{name}_note" in rows.columns and name != "lapse_risk":
+            assert (rows[name].is_null() == rows[f"{name}_note"].is_not_null()).all(), name
