@@ -26,7 +26,7 @@ _STEP = 1e-4
 _NEWTON_STEPS = 30
 _LONGEST_STEP = 2.0
 _FLAT = 1e-10
-_NEAR_ENOUGH = 1e-5
+_NEAR_ENOUGH = 1e-4
 _DENSE = 1 << 24
 
 
@@ -305,7 +305,7 @@ def maximise(objective: Objective, starts: list[Floats], *, people: float, near:
     """
     if near is not None and np.isfinite(near).all():
         found = _approached(objective, near, people)
-        if found.is_converged and not found.at_bound.any():
+        if found.is_converged and (found.at_bound <= _is_at_bound(near)).all():
             return found
     best = _climb(objective, starts[0], people)
     if not best.is_converged or best.at_bound.any():
@@ -330,7 +330,7 @@ def _approached(objective: Objective, near: Floats, people: float) -> Estimate:
         np.full((len(point), len(point)), np.nan),
         -value * people,
         _is_at_bound(point),
-        is_converged=bool(np.abs(gradient).max() < _NEAR_ENOUGH),
+        is_converged=bool(np.abs(gradient[~_is_at_bound(point)]).max(initial=0.0) < _NEAR_ENOUGH),
     )
 
 
