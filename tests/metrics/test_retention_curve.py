@@ -17,6 +17,7 @@ from assets.metrics.lapse import thresholds
 from assets.metrics.people import active_days, day_number, persons
 from assets.metrics.retention_comparison import comparison, hockey_stick, newcombe
 from assets.metrics.retention_curve import curve, first_signs, followed, origins, returns, strata
+from assets.metrics.spike import spike
 from assets.metrics.survival import kaplan_meier, log_rank, rmst
 from quality.catalog.marts.relationship import mart_spike
 from quality.catalog.marts.retention import mart_retention_curve, mart_retention_test
@@ -462,3 +463,53 @@ def test_of_whole_worlds_no_rule_of_the_catalogue_is_broken(mart) -> None:
     for name in rows.columns:
         if f"{name}_note" in rows.columns and name != "lapse_risk":
             assert (rows[name].is_null() == rows[f"{name}_note"].is_not_null()).all(), name
+
+
+@pytest.mark.shared
+@pytest.mark.filterwarnings("ignore:Starting with pandas")  # within lifelines
+def test_mathoverflow_is_what_lifelines_says(shared_data) -> None:
+    """Three lively accounts: lives walked in plain Python from the file, curves and log-rank by lifelines."""
+    as_of, accounts = date(2016, 3, 6), ["u11142", "u6094", "u290"]
+    file = pl.read_parquet(shared_data / "mathoverflow" / "interactions.parquet").filter(
+        pl.col("account").is_in(accounts), pl.col("person") != pl.col("account")
+    )
+    active = file.select("account", "person", pl.col("occurred_at").dt.date().alias("date")).unique()
+    rows = fold({"account_id": a, "platform": "activity", "identity_id": p, "date": d} for a, p, d in active.rows())
+    people = identities(active["person"].unique().to_list())
+    first = active["date"].min()
+    covered = spans(*(span(first, as_of, account_id=a, platform="activity") for a in accounts))
+    args = (rows, people, posts(), profiles().head(0))
+    spiked = spike(*args, covered, as_of=as_of)
+    curves = enforce(mart_retention_curve, curve(*args, spiked, covered, as_of=as_of))
+    tests = enforce(mart_retention_test, comparison(*args, spiked, covered, as_of=as_of))
+    inside = {
+        (a, s + timedelta(days=i))
+        for a, _, s, e, *_ in spiked.filter(pl.col("platform") == "all").collect().rows()
+        for i in range(((e or as_of) - s).days + 1)
+    }
+    for test in tests.iter_rows(named=True):
+        account, limit = test["account_id"], test["lapse_days"]
+        lives = defaultdict(list)
+        for person, seen in active.filter(pl.col("account") == account).sort("date").select("person", "date").rows():
+            lives[person].append(seen)
+        arms = {True: ([], []), False: ([], [])}
+        for days in lives.values():
+            ends = [*days[1:], as_of + timedelta(days=1)]
+            gone = [(a - days[0]).days + limit for a, b in zip(days, ends, strict=True) if (b - a).days > limit]
+            if (days[0] - first).days >= 56:
+                duration, observed = arms[(account, days[0]) in inside]
+                duration.append(gone[0] if gone else (as_of - days[0]).days)
+                observed.append(bool(gone))
+        assert [len(arms[True][0]), len(arms[False][0])] == [test["people_a"], test["people_b"]]
+        for name, (durations, gone) in (("spike", arms[True]), ("steady", arms[False])):
+            part = curves.filter(pl.col("account_id") == account, pl.col("stratum") == name, pl.col("lapsed") > 0)
+            if not durations:
+                assert part.is_empty()
+                continue
+            fit = lifelines.KaplanMeierFitter().fit(durations, gone)
+            at_days = part["day"].to_numpy()
+            np.testing.assert_allclose(part["survival"], fit.survival_function_at_times(at_days), rtol=1e-9, atol=1e-12)
+        if test["chi2"] is not None:
+            theirs = statistics.logrank_test(arms[True][0], arms[False][0], arms[True][1], arms[False][1])
+            assert (test["chi2"], test["p_value"]) == pytest.approx((theirs.test_statistic, theirs.p_value), rel=1e-6)
+    assert tests["chi2"].is_not_null().sum() >= 1
