@@ -81,7 +81,7 @@ def arms(lives: pl.LazyFrame) -> pl.LazyFrame:
     each = platforms.join(sides, on=["account_id", "stratum"], how="inner")
     both = pl.col("arm").n_unique() == 2
     has_channels = channels.group_by("account_id").agg(both.alias("_both")).filter("_both")
-    columns = ("person_id", *_ARM, "duration", "is_observed", "is_back")
+    columns = ("person_id", *_ARM, "duration", "is_observed", "followed", "is_back")
     return pl.concat([
         frame.select(columns) for frame in (spike, channels.join(has_channels, on="account_id", how="semi"), each)
     ])  # fmt: skip
@@ -224,10 +224,14 @@ def _sized(seen: Followed, sizes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _rmst_differences(compared: pl.LazyFrame) -> pl.LazyFrame:
-    """The difference of the arms' restricted means, a - b: `account_id, comparison, rmst_difference_days, rmst_error`."""
+    """The difference of the arms' restricted means, a - b: `account_id, comparison, rmst_difference_days, rmst_error`.
+
+    Without rows for comparisons with an arm in which nobody's first contact is as long ago as the limit: that everybody
+    has lapsed since would be known, but it is a short history that speaks.
+    """
     limit = pl.col("lapse_days").first().cast(pl.Float64) + RMST_DAYS
-    limits = compared.group_by(_COMPARISON).agg(limit.alias("limit"))
-    steps = curves(compared, by=_ARM).join(limits, on=_COMPARISON, how="inner")
+    limits = compared.group_by(_ARM).agg(limit.alias("limit"), pl.col("followed").max())
+    steps = curves(compared, by=_ARM).join(limits.filter(pl.col("followed") >= pl.col("limit")), on=_ARM, how="inner")
     means = collected(restricted_means(steps, by=_ARM).select(*_ARM, "rmst", "standard_error"))
     a, b = (means.filter(pl.col("arm") == arm) for arm in "ab")
     variance = (pl.col("standard_error") ** 2 + pl.col("standard_error_b") ** 2).round(12)

@@ -185,7 +185,7 @@ def _accounts(
 def strata(people: People) -> People:
     """Which curves does each person count in? `people` of `followed`, once for each of its strata.
 
-    `account_id, person_id, stratum, origin, duration, is_observed, is_back`. Strata: `all`; `spike` and `steady`, where
+    `account_id, person_id, stratum, origin, duration, is_observed, followed, is_back`. Strata: `all`; `spike` and `steady`, where
     that can be judged; `platform:x` of first contact; `channels:n`, the platforms within 90 days of first contact, for
     those who were still followed then (neither lapsed nor censored by day 90). Theirs is a landmark: the number would
     otherwise be of those who lived to raise it. Their `origin` is day 90, others' is 0, and `is_back` is counted from it.
@@ -210,6 +210,7 @@ def strata(people: People) -> People:
             nw.lit(origin).alias("origin"),
             "duration",
             "is_observed",
+            "followed",
             nw.col(back).alias("is_back"),
         )
         for frame, stratum, origin, back in named
