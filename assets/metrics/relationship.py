@@ -29,6 +29,7 @@ from assets.metrics.people import (
     persons,
     week_of,
 )
+from assets.metrics.silence import unknown_silences
 from assets.metrics.spike import judged_from
 from assets.metrics.visible import visible_posts
 
@@ -67,7 +68,7 @@ def rhythms(days: People) -> People:
 
 
 def tie_states(days: People, *, as_of: date) -> People:
-    """Is the tie active, cooling, lost or just resurrected? `account_id, person_id, rhythm_days, tie_state`.
+    """Is the tie active, cooling, lost or just resurrected? `account_id, person_id, rhythm_days, last_day, tie_state`.
 
     `days` has `account_id, person_id, day`, distinct. States are judged at the ends of complete weeks, on rhythms as
     known at `as_of`; a demotion needs two of them in a row. No loop over weeks is needed: silence only grows until the
@@ -111,7 +112,7 @@ def tie_states(days: People, *, as_of: date) -> People:
     return (
         own.join(last, on=list(_TIE), how="left")
         .join(back, on=list(_TIE), how="left")
-        .select(*_TIE, "rhythm_days", state.alias("tie_state"))
+        .select(*_TIE, "rhythm_days", "last_day", state.alias("tie_state"))
     )
 
 
@@ -132,7 +133,7 @@ def tie_state(active_days: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
     days = (
         active_days.filter(pl.col("date") <= as_of).select(*_TIE, pl.col("date").cast(pl.Int64).alias("day")).unique()
     )
-    return tie_states(nw.from_native(collected(days)), as_of=as_of).to_native().sort(_TIE)
+    return tie_states(nw.from_native(collected(days)), as_of=as_of).to_native().drop("last_day").sort(_TIE)
 
 
 def totals(people: People, *, as_of: date) -> People:
@@ -266,7 +267,8 @@ def relationship(
     in the month before, or where coverage leaves it open. `reciprocity` = 2 min(in, out) / (in + out) of composed
     interactions in 180 days, null with no inbound, below 90 % coverage of either direction, and, like
     `outbound_composed`, where no platform of the account offers outbound. `tie_state` as in `tie_states`, and `ended`
-    where an unfollow or block by the last week's end came after everything inbound. Probabilities are those of
+    where an unfollow or block by the last week's end came after everything inbound; null instead of cooling or lost
+    where less than 90 % of the silence was collected. Probabilities are those of
     `expectation.with_expectations`.
     """
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
@@ -285,6 +287,8 @@ def relationship(
     rows = collected(first_contacts(days).to_native().drop("platform"))
     for part in parts:
         rows = rows.join(collected(part.to_native()), on=list(_TIE), how="left")
+    unknown = unknown_silences(rows, fct_collection_span, as_of=as_of).with_columns(is_unknown=True)
+    rows = rows.join(unknown, on=["account_id", "last_day"], how="left")
     rows = collected(rows.join(accounts, on="account_id", how="left"))
     won = _spike_won(rows, mart_spike, as_of=as_of)
     published = collected(_published(rows.join(won, on=list(_TIE), how="left"), as_of=as_of))
@@ -294,6 +298,7 @@ def relationship(
 def _published(rows: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
     week_end = period_start(last_complete(as_of, "week") + 1, "week") - 1
     is_known = pl.col("first_day") >= pl.col("known_from")
+    is_silent = pl.col("tie_state").is_in(["cooling", "lost"])
     is_ended = (pl.col("ended_day") > pl.col("last_inbound_day")) & (pl.col("ended_day") <= week_end)
     both = pl.col("in_180d") + pl.col("out_180d")
     lifecycle = pl.col("lifecycle")
@@ -315,7 +320,11 @@ def _published(rows: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
         pl.when(pl.col("is_month_known") & (is_comparable | (is_known & (lifecycle == "new"))))
         .then(lifecycle)
         .alias("lifecycle"),
-        pl.when(is_ended).then(pl.lit("ended")).otherwise("tie_state").alias("tie_state"),
+        pl.when(is_ended)
+        .then(pl.lit("ended"))
+        .when(~is_silent | pl.col("is_unknown").is_null())
+        .then("tie_state")
+        .alias("tie_state"),
         pl.when(pl.col("first_day") >= pl.col("judged_from"))
         .then(pl.col("is_won").is_not_null())
         .alias("is_spike_won"),

@@ -272,6 +272,31 @@ def test_without_any_coverage_people_stay_and_nothing_is_judged():
     assert got.select("inbound", "cohort_month", "lifecycle", *WEEKS).row(0) == (1, None, None, None, None, None)
 
 
+def test_a_silence_that_nobody_could_hear_is_unknown():
+    # p last came on day 60, q on day 130; weekly rhythms. Nothing was collected from day 100 to 149.
+    rows = fold(visits("p", *(day(d) for d in range(4, 61, 7))) + visits("q", *(day(d) for d in range(4, 131, 7))))
+    people = identities("pq")
+
+    def states(*covered, as_of):
+        return relate(rows, people, covered=spans(*covered), as_of=as_of)["tie_state"].to_list()
+
+    whole = span(START, day(181))
+    assert states(whole, as_of=day(181)) == ["lost", "cooling"]
+    hole = span(START, day(99)), span(day(150), day(181))
+    # p: silent from day 61 to day 181, 50 of 121 days missing; q: from day 131, 19 of 51 missing.
+    assert states(*hole, as_of=day(181)) == [None, None]
+    # A hole of 12 days is less than a tenth of p's silence, and more than one of q's.
+    small = span(START, day(169)), span(day(182), day(182))
+    assert states(*small, as_of=day(181)) == ["lost", None]
+    # Nobody is silent yet, and an unfollow is not a silence.
+    assert states(*hole, as_of=day(62)) == ["active", "active"]
+    gone = fold(
+        visits("r", day(60)) + visits("r", day(70), inbound=0, inbound_active=0, inbound_composed=0, is_ended=True)
+    )
+    assert relate(gone, identities("r"), covered=spans(*hole), as_of=day(181))["tie_state"].to_list() == ["ended"]
+    assert states(as_of=day(181)) == [None, None]
+
+
 def test_merged_identities_are_one_person():
     rows = fold(visits("i", day(0)) + visits("j", day(0), day(9), platform="toots"))
     covered = spans(span(START, AS_OF), span(START, AS_OF, platform="toots"))

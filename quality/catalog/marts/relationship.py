@@ -26,7 +26,10 @@ mart_relationship = Table(
         .derived("fold_relationship_day.inbound_composed", "fold_relationship_day.outbound_composed"),
         c.real("rhythm_days", "The person's own rhythm, drawn towards the account's.", unit="days", low=7).derived(DAY),
         c.text("lifecycle", "State in the last complete month.", allowed=c.LIFECYCLES, nullable=True).derived(DAY),
-        c.text("tie_state", "State of the tie on the person's own rhythm.", allowed=c.TIE_STATES, nullable=True).derived(DAY),
+        c.text(
+            "tie_state", "State of the tie on the person's own rhythm; null before the first week's end and where the silence was not collected.",
+            allowed=c.TIE_STATES, nullable=True,
+        ).derived(DAY, *SPANS),
         *(
             x.derived(*_HISTORY)
             for chance in (
