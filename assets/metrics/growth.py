@@ -179,7 +179,7 @@ def growth(
     dormant, null where nobody left. Months only: stickiness = mean weekly active people, over the weeks whose Monday
     lies in the month, / monthly active people, null until the last of these weeks has ended; net_retention and
     gross_retention compare the strength of ties with a year ago (`strength_a_year_apart`), null where one of the
-    two windows of 90 days is not covered.
+    two windows of 90 days is not covered, inbound or (where it is offered) outbound.
     """
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
     days = nw.from_native(collected(active_days(people).to_native()))
@@ -295,23 +295,25 @@ def _with_retention(
     months: pl.LazyFrame, people: People, series: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> pl.LazyFrame:
     strengths = _by_series(strength_a_year_apart(people, as_of=as_of).to_native(), series)
-    holes = missing(fct_collection_span, stream="inbound", as_of=as_of).select(_KEYS).unique()
     end = period_start(pl.col("period") + 1, "month") - 1
     joined = collected(
         months.join(strengths, on=_ROW, how="left", maintain_order="left").with_columns(end.alias("end"))
     )
     is_covered = pl.lit(value=True)
-    for earlier in (0, _YEAR):
-        last_day = pl.col("end") - earlier
-        windows = joined.join(holes, on=_KEYS, how="semi").select(
-            *_KEYS, *_ROW, from_date=as_date(last_day - _STRENGTH_DAYS + 1), to_date=as_date(last_day)
-        )
-        judged = coverage_share(collected(windows), fct_collection_span, stream="inbound", as_of=as_of)
-        share = judged.select(*_ROW, pl.col("coverage_share").alias(f"share_{earlier}"))
-        joined = joined.join(share, on=_ROW, how="left", maintain_order="left")
-        # Without a hole in its history, an account is covered since birth, and there is nothing to ask for.
-        is_whole = pl.col(f"share_{earlier}").fill_null(1.0) >= MINIMUM_COVERAGE
-        is_covered &= is_whole & (last_day >= pl.col("birth_day"))
+    # Strength is of both directions. A platform that does not offer outbound has no hole in it.
+    for stream in ("inbound", "outbound"):
+        holes = missing(fct_collection_span, stream=stream, as_of=as_of).select(_KEYS).unique()
+        for earlier in (0, _YEAR):
+            last_day = pl.col("end") - earlier
+            windows = joined.join(holes, on=_KEYS, how="semi").select(
+                *_KEYS, *_ROW, from_date=as_date(last_day - _STRENGTH_DAYS + 1), to_date=as_date(last_day)
+            )
+            judged = coverage_share(collected(windows), fct_collection_span, stream=stream, as_of=as_of)
+            share = judged.select(*_ROW, pl.col("coverage_share").alias(f"{stream}_{earlier}"))
+            joined = joined.join(share, on=_ROW, how="left", maintain_order="left")
+            # Without a hole in its history, an account is covered since birth, and there is nothing to ask for.
+            is_whole = pl.col(f"{stream}_{earlier}").fill_null(1.0) >= MINIMUM_COVERAGE
+            is_covered &= is_whole & (last_day >= pl.col("birth_day"))
     return joined.with_columns(
         pl.when(is_covered).then(pl.col("now_strength") / pl.col("then_strength")).alias("net_retention"),
         pl.when(is_covered).then(pl.col("kept_strength") / pl.col("then_strength")).alias("gross_retention"),

@@ -306,13 +306,14 @@ def _means(settled: pl.DataFrame, groups: int) -> dict[str, Floats]:
     group = settled["_group"].to_numpy()
     n = np.bincount(group, minlength=groups)
     result: dict[str, Floats] = {}
-    for name, column in (("value_per_post", "value_7d"), ("people_per_post", "people_7d")):
-        numbers = settled[column].cast(pl.Float64).to_numpy()
+    # Weights are thousandths: added as whole numbers, posts of equal value have exactly that mean, and no spread.
+    for name, column, unit in (("value_per_post", "value_7d", 1000), ("people_per_post", "people_7d", 1)):
+        numbers = (settled[column].cast(pl.Float64) * unit).round().to_numpy()
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = np.bincount(group, numbers, minlength=groups) / n
             squares = np.bincount(group, (numbers - mean[group]) ** 2, minlength=groups)
             low, high = positive_mean_interval(mean, np.sqrt(squares / (n - 1)), n)
-        result |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+        result |= {name: mean / unit, f"{name}_low": low / unit, f"{name}_high": high / unit}
     return result
 
 

@@ -324,7 +324,7 @@ CELLS: dict[tuple[str, str], dict[str, Any]] = {
     ("everything retracted", "cadence"): {"posts": 52, "steadiness": 1.0},
     ("everything retracted", "listening"): {**_NO_OPPORTUNITY, "listening_share": 0.0, "listening_share_n": 52},
     ("everything retracted", "post_value"): _POST,
-    ("everything retracted", "value"): {"posts": 51, "value_per_post": 0.0, "value_per_post_high": 0.0, "rate_shrunken": 0.0},
+    ("everything retracted", "value"): {"posts": 51, "value_per_post": 0.0, "value_per_post_high": None, "rate_shrunken": 0.0},
     ("everything retracted", "growth_month"): {"active": 0, "new": 0},
     ("a year of silence", "cadence"): {
         "posts": 0, "window_days": 364.0, "steadiness": 0.0, "longest_silence_days": 440.0, "open_silence_days": 440.0,

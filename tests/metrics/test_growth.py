@@ -227,6 +227,22 @@ def test_net_and_gross_retention_by_hand():
     assert got.select("net_retention", "gross_retention", "net_retention_n").row(-1) == (None, None, None)
 
 
+def test_strength_is_of_both_directions_and_so_is_the_coverage_it_needs():
+    rows = fold(visits("p", date(2024, 1, 2), strength=4.0) + visits("p", date(2025, 1, 1), strength=2.0))
+    whole, end = span(START, date(2025, 3, 31)), date(2025, 3, 31)
+
+    def net(*outbound):
+        return on(grow(rows, identities(["p"]), "month", as_of=end, covered=spans(whole, *outbound)))["net_retention"][
+            -1
+        ]
+
+    assert net(span(START, end, stream="outbound")) == 0.5
+    assert net(span(START, START, stream="outbound", status="not_offered")) == 0.5
+    # What was written to people in February and March of the year before is not known.
+    hole = [span(START, date(2024, 1, 31), stream="outbound"), span(date(2024, 4, 1), end, stream="outbound")]
+    assert net(*hole) is None
+
+
 def oracle(community: Mapping[str, list[date]], period: str, as_of: date) -> list[tuple[date, ...]]:
     """The counts by a loop over periods."""
 

@@ -322,6 +322,12 @@ def test_the_year_ends_with_as_of_and_all_is_every_platform():
     ]
 
 
+def test_posts_of_equal_value_have_exactly_that_mean_and_no_spread():
+    frame = judged([4] * 41).with_columns(value_7d=pl.lit(0.4))
+    names = ("value_per_post", "value_per_post_low", "value_per_post_high")
+    assert mart_value(frame).select(names).rows() == [(0.4, 0.4, 0.4)] * 2
+
+
 def test_says_why_there_is_no_mean():
     def note(frame):
         row = mart_value(frame).row(0, named=True)
