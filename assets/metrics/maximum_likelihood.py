@@ -27,6 +27,8 @@ _NEWTON_STEPS = 30
 _LONGEST_STEP = 2.0
 _FLAT = 1e-10
 _NEAR_ENOUGH = 1e-4
+_NEAR_FLAT = 1e-6
+"""Of the slope, an average person: where no step is better any more, or a parameter at a bound would come back."""
 _DENSE = 1 << 24
 
 
@@ -361,17 +363,27 @@ def _climb(objective: Objective, start: Floats, people: float) -> Estimate:
     low, high = np.log(LOWEST), np.log(HIGHEST)
     minus, point = _neighbourhood(objective, start, people)
     value, gradient = minus(point)
-    is_converged = False
+    is_converged, released = False, np.zeros(len(point), dtype=bool)
     for _ in range(_NEWTON_STEPS):
-        free = ~(((point <= low + _AT_BOUND) & (gradient > 0)) | ((point >= high - _AT_BOUND) & (gradient < 0)))
+        # What has reached a bound stays there until the others have found their place: along a ridge it would come
+        # back a little each time they move.
+        held = _is_at_bound(point) & ~released
+        if held.any():
+            point = np.where(held, np.where(point > (low + high) / 2, high, low), point)
+            value, gradient = minus(point)
+        free = ~held
         if np.abs(gradient[free]).max(initial=0.0) < 1e-11:
-            is_converged = True
-            break
-        step = _newton_step(_curvature(minus, point)[np.ix_(free, free)], gradient[free])
-        length, is_better = 1.0, False
+            is_inward = held & (np.where(point > (low + high) / 2, gradient, -gradient) > _NEAR_FLAT)
+            if not is_inward.any():
+                is_converged = True
+                break
+            released |= is_inward
+            continue
+        step = np.zeros(len(point))
+        step[free] = _newton_step(_curvature(minus, point)[np.ix_(free, free)], gradient[free])
+        length, is_better = _until_bound(point, step, low, high), False
         while length > 1e-3 and not is_better:
-            tried = point.copy()
-            tried[free] = np.clip(point[free] + length * step, low, high)
+            tried = np.clip(point + length * step, low, high)
             tried_value, tried_gradient = minus(tried)
             is_better = tried_value < value or (
                 tried_value <= value + 1e-14 * abs(value)
@@ -379,12 +391,19 @@ def _climb(objective: Objective, start: Floats, people: float) -> Estimate:
             )
             length /= 2
         if not is_better:
-            is_converged = bool(np.abs(gradient[free]).max(initial=0.0) < 1e-6)
+            is_converged = bool(np.abs(gradient[free]).max(initial=0.0) < _NEAR_FLAT)
             break
         point, value, gradient = tried, tried_value, tried_gradient
     at_bound = _is_at_bound(point)
     covariance = _covariance(_curvature(minus, point) * people, ~at_bound)
     return Estimate(point, covariance, -value * people, at_bound, is_converged)
+
+
+def _until_bound(point: Floats, step: Floats, low: float, high: float) -> float:
+    """How much of the step, at most all of it, until the first parameter meets a bound."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        room = np.where(step > 0, (high - point) / step, np.where(step < 0, (low - point) / step, np.inf))
+    return float(min(1.0, np.where(room > 0, room, np.inf).min()))
 
 
 def _newton_step(curvature: Floats, gradient: Floats) -> Floats:

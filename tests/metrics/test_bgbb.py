@@ -208,6 +208,16 @@ def test_people_all_alike_run_to_a_bound_and_are_still_predicted() -> None:
     assert low < 0.3 * np.cumprod((9 + np.arange(10)) / (10 + np.arange(10))).sum() < high
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_ridge_that_leads_to_a_bound_is_followed_to_its_end(seed) -> None:
+    """Everybody leaves with the same probability: gamma and delta grow together, and only their ratio is known."""
+    truth = (3.9, 5.8, 500.0, 9000.0)
+    history = simulated(700, truth, weeks=150, seed=seed, least=10)
+    fitted = fit_bgbb(*history)
+    assert fitted.is_converged
+    assert fitted.log_likelihood >= likelihood_of(truth, *history).sum()
+
+
 def test_people_watched_for_no_week_change_nothing() -> None:
     x, t_x, n = simulated(300, weeks=20, seed=4, least=1)
     with_them = fit_bgbb(*(np.append(values, [0, 0]) for values in (x, t_x, n)))
