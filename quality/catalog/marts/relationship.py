@@ -4,7 +4,13 @@ from quality.catalog import columns as c
 from quality.catalog.marts.origins import DAY, SPANS, coverage
 from quality.catalog.model import Rule, Table
 
-_HISTORY = (DAY, "mart_retention_model.alpha", "mart_retention_model.beta", "mart_retention_model.gamma", "mart_retention_model.delta")
+_HISTORY = (
+    DAY,
+    "mart_retention_model.alpha",
+    "mart_retention_model.beta",
+    "mart_retention_model.gamma",
+    "mart_retention_model.delta",
+)
 
 mart_relationship = Table(
     name="mart_relationship",
