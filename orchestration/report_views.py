@@ -18,7 +18,7 @@ from quality.catalog.columns import QUESTIONS, TIE_STATES
 MONTHS, YEARS, POSTS, TIES, WAITING = 60, 20, 10, 10, 20
 """What a page shows of a long history: months, years, posts, people, people who wait for an answer."""
 SETTLED_WINDOW = 364
-FADING = ("cooling", "lost")
+QUIET = ("cooling", "lost", "ended")
 
 Row = Mapping[str, Any]
 
@@ -63,8 +63,8 @@ class Tie:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """Somebody who waits for an answer."""
+class Listed:
+    """Somebody in a list: who waits for an answer, whom the account is losing."""
 
     name: str
     is_named: bool
@@ -93,15 +93,16 @@ class Account:
     cohorts_all: int = 0
     periods: int = 0
     top: list[Tie] = field(default_factory=list)
-    fading: list[Tie] = field(default_factory=list)
-    waiting: list[Waiting] = field(default_factory=list)
+    losing: list[Listed] = field(default_factory=list)
+    losing_all: int = 0
+    waiting: list[Listed] = field(default_factory=list)
     waiting_all: int = 0
     collection: Sequence[Row] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether no mart knows the account."""
-        return not (self.calendar or self.posts or self.months or self.collection or self.top or self.fading) and all(
+        return not (self.calendar or self.posts or self.months or self.collection or self.top or self.losing) and all(
             not answer.figure for answer in self.answers.values()
         )
 
@@ -138,6 +139,8 @@ class Tables:
             "relationship": relationship.sort(
                 ["value_365d", "inbound", "person_id"], descending=[True, True, False], nulls_last=True
             ),
+            "losing": marts("mart_losing_touch").sort("rank"),
+            "test": marts("mart_retention_test").filter(now, pl.col("comparison") == "spike vs steady"),
             "spike": marts("mart_spike").filter(everywhere).sort("started_on"),
             "month": marts("mart_growth_month").filter(everywhere, pl.col("month") <= as_of).sort("month"),
             "cohort": marts("mart_retention_cohort").filter(now & everywhere).sort("cohort_month", "period"),
@@ -262,6 +265,7 @@ def fill(
             *stories.growth(months[-1] if months else None),
             *stories.ties(states, TIE_STATES),
             *stories.spike(tables.of("spike", name)),
+            *stories.staying(tables.one("test", name)),
         ],
     }
     _draw_calendar(account, tables.of("week", name))
@@ -272,13 +276,10 @@ def fill(
     valued = [row for row in recent if not row["is_pending"] and row["value_7d"]]
     account.posts = sorted(valued, key=lambda row: -row["value_7d"])[:POSTS]
     account.pending = sum(row["is_pending"] for row in recent)
-    account.top = [_tie(row, as_of, names) for row in ties if row["tie_state"] not in (*FADING, "ended")][:TIES]
-    account.fading = [_tie(row, as_of, names) for row in ties if row["tie_state"] in FADING and row["value_365d"]][
-        :TIES
-    ]
-    waiting = tables.of("waiting", name)
-    account.waiting_all = len(waiting)
-    account.waiting = [_waiting(row, names) for row in waiting[:WAITING]]
+    account.top = [_tie(row, as_of, names) for row in ties if row["tie_state"] not in QUIET][:TIES]
+    losing, waiting = ([_listed(row, names) for row in tables.of(part, name)] for part in ("losing", "waiting"))
+    account.losing, account.losing_all = losing[:TIES], len(losing)
+    account.waiting, account.waiting_all = waiting[:WAITING], len(waiting)
     account.collection = tables.of("collection", name)
 
 
@@ -356,9 +357,9 @@ def _draw_growth(account: Account, rows: list[dict[str, Any]]) -> None:
     )  # fmt: skip
 
 
-def _waiting(row: Row, names: Mapping[str, str] | None) -> Waiting:
+def _listed(row: Row, names: Mapping[str, str] | None) -> Listed:
     known = (names or {}).get(row["person_id"], "").strip()
-    return Waiting(name=known or row["person_id"][:8], is_named=bool(known), row=row)
+    return Listed(name=known or row["person_id"][:8], is_named=bool(known), row=row)
 
 
 def _tie(row: Row, as_of: date, names: Mapping[str, str] | None) -> Tie:

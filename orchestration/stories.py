@@ -151,6 +151,29 @@ def ties(states: Mapping[str | None, int], order: tuple[str, ...]) -> list[str]:
     return [f"Of the {counted(everyone, 'person')} who ever got in touch, {listed(parts)}."]
 
 
+def staying(row: Row | None) -> list[str]:
+    """Whether people won in a spike stay as long as the others. `row` is of mart_retention_test, spike vs steady.
+
+    Where there are too few of either to compare, nothing is told.
+    """
+    if row is None or row["retained_8w_difference"] is None:
+        return []
+    difference = row["retained_8w_difference"]
+    low, high = row["retained_8w_difference_low"], row["retained_8w_difference_high"]
+    told = (
+        f"Of the {counted(row['people_a'], 'person')} won in a spike, about as many are still active two months later as "
+        f"of the {counted(row['people_b'], 'person')} won at other times"
+    )
+    if _is_clear(low, high, 0):
+        told = (
+            f"Of the {counted(row['people_a'], 'person')} won in a spike, {number(abs(difference) * 100)} percentage points "
+            f"{'more' if difference > 0 else 'fewer'} are active in weeks 5 to 8 than of the "
+            f"{counted(row['people_b'], 'person')} won at other times"
+        )
+    interval = range_text(low * 100, high * 100, number) if low is not None and high is not None else ""
+    return [told + (f" (difference {number(difference * 100)}, 95{NBSP}% interval {interval})." if interval else ".")]
+
+
 def spike(rows: Sequence[Row]) -> list[str]:
     """Spikes of new people, the latest one named. Rows are of mart_spike, in order of time."""
     if not rows:

@@ -160,8 +160,14 @@ MEASURES: dict[str, Measure] = {
     "gross_retention": Measure(
         label="Gross retention of last year's strength", write=percent, basis="person", is_count=True, is_share=True
     ),
+    "people_for_half_of_value": Measure(
+        label="Fewest people who give half of a year's value", basis="person", is_count=True
+    ),
+    "multi_platform_share": _share("People met on several platforms", "person"),
     "retained_rate": _share(
-        "Retained: a cohort's people active again", "person", "Of the people first met, {value} were active again later"
+        "Retained: a cohort's people active in the third month after",
+        "person",
+        "Of the people first met, {value} were active in the third month after",
     ),
     "retained_or_later_rate": _share(
         "Retained or later", "person", "{value} of the people of a cohort were active again then or later"

@@ -80,6 +80,12 @@ def community() -> Rows:
             tie(ALICE, "active", date(2020, 9, 10)),
             tie(BOB, "cooling", date(2020, 7, 30)),
         ],
+        "mart_losing_touch": [
+            {
+                "account_id": "blog", "person_id": BOB, "as_of": AS_OF, "rank": 1, "tie_state": "cooling", "silent_days": 50,
+                "rhythm_days": 12.0, "value_365d": 3.5, "p_alive": 0.4, "reason": "Silent for 50 days.",
+            }
+        ],
         "mart_growth_month": [
             {**everywhere, "month": date(2020, 8, 1), "active": 3, "new": 1, "returning": 2, "resurrecting": 0, "dormant": 1}
         ],
@@ -150,7 +156,7 @@ def test_each_question_is_answered_with_number_interval_quarter_and_basis() -> N
         "A post earned 4.28 points of value in its first seven days, on average (95 % interval 3.10 to 5.60)." in text
     )
     assert "A quarter ago 4, which lies inside the interval: no clear change." in text
-    assert "Of the people first met, 25 % were active again later (95 % interval 10 % to 40 %)." in text
+    assert "Of the people first met, 25 % were active in the third month after (95 % interval 10 % to 40 %)." in text
     assert "There is no number for a quarter ago. Rests on 20 people. Interactions were collected on 95 %" in text
     assert "3 months later." in text
 
@@ -241,11 +247,33 @@ def test_posts_are_those_of_the_last_year_best_first() -> None:
     assert "too-old" not in text
 
 
-def test_top_and_fading_relationships_are_apart() -> None:
+def test_top_relationships_and_those_being_lost_are_apart() -> None:
     text, _ = read(page(community()))
-    top, fading = text.index("Relationships with the most value"), text.index("Fading relationships")
-    assert top < text.index("aaaaaaaa") < fading < text.index("bbbbbbbb")
-    assert "50 days" in text  # silent from 2020-07-30 to 2020-09-18
+    top, losing = text.index("Relationships with the most value"), text.index("Whom you are losing")
+    assert top < text.index("aaaaaaaa") < losing < text.index("bbbbbbbb")
+    assert "bbbbbbbb cooling 50 days 12 days 3.50 40 %" in text
+    nobody = community() | {"mart_losing_touch": []}
+    assert "none was lost in the last 28 days" in read(page(nobody))[0]
+
+
+def test_whether_people_won_in_a_spike_stay_is_told_where_it_can_be_compared() -> None:
+    rows = community()
+    row = {
+        "as_of": AS_OF, "account_id": "blog", "comparison": "spike vs steady", "people_a": 40, "people_b": 90,
+        "coverage_share": 1.0,
+    }  # fmt: skip
+    rows["mart_retention_test"] = [row]
+    assert "won in a spike" not in read(page(rows))[0]
+    known = {"retained_8w_difference": -0.25, "retained_8w_difference_low": -0.4, "retained_8w_difference_high": -0.1}
+    rows["mart_retention_test"] = [row | known]
+    text = read(page(rows))[0].replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
+    assert (
+        "Of the 40 people won in a spike, 25 percentage points fewer are active in weeks 5 to 8 than of the 90 people"
+        in text
+    )
+    assert "(difference -25, 95 % interval -40 to -10)" in text
+    rows["mart_retention_test"] = [row | known | {"retained_8w_difference_high": 0.1}]
+    assert "won in a spike, about as many are still active two months later" in read(page(rows))[0]
 
 
 def test_the_cohort_triangle_has_people_rates_and_a_marked_right_edge() -> None:
@@ -297,7 +325,7 @@ def test_an_interval_without_width_is_left_out_and_a_whole_share_said_in_words()
     text, _ = read(page(rows))
     assert "was kept all of the time (100 %). " in text
     assert "in its first seven days, on average. " in text
-    assert "Of the people first met, none were active again later (0 %, 95 % interval 0 % to 40 %)." in text
+    assert "Of the people first met, none were active in the third month after (0 %, 95 % interval 0 % to 40 %)." in text
     assert "100 % to 100 %" not in text
     assert "No interval is given" not in text
 
