@@ -1,0 +1,73 @@
+"""Every fold and every step over people gives the same rows on Polars, DuckDB and Spark."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import duckdb
+import narwhals as nw
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.engines.comparing import differences, on_duckdb, on_spark
+from tests.engines.frames import AS_OF, Tables, communities
+from tests.engines.steps import STEPS, reference, run
+
+WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
+"""A failing community takes minutes to shrink, and the difference names the step."""
+
+Put = Callable[[str, pl.DataFrame], nw.LazyFrame[Any]]
+
+
+def compare(tables: Tables, put: Put, *, as_of: date) -> None:
+    """Each step, from the same frames as on Polars: a step that differs does not hide behind another."""
+    wanted = reference(tables, as_of=as_of)
+    differing = {}
+    for name, step in STEPS.items():
+        got = run(step, lambda frame: put(frame, wanted[frame]), as_of=as_of)
+        if found := differences(got, wanted[name]):
+            differing[name] = found
+    assert not differing
+
+
+def in_a_row(tables: Tables, put: Put, *, as_of: date) -> None:
+    """All steps one after the other in the engine, whose last rows must be the same."""
+    wanted = reference(tables, as_of=as_of)
+    made: dict[str, nw.LazyFrame[Any]] = {}
+
+    def frames(name: str) -> nw.LazyFrame[Any]:
+        return made[name] if name in made else put(name, wanted[name])
+
+    for name, step in STEPS.items():
+        made[name] = nw.from_native(run(step, frames, as_of=as_of))
+    for name in ("tie_states", "totals", "lifecycle_counts", "strength_a_year_apart", "lifetimes", "origins"):
+        assert not differences(made[name].to_native(), wanted[name])
+
+
+@given(tables=communities(accounts=6))
+@settings(max_examples=6, phases=WITHOUT_SHRINKING)
+def test_random_communities_on_duckdb(tables: Tables) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        compare(tables, lambda name, frame: on_duckdb(frame, connection, name), as_of=AS_OF)
+
+
+@given(tables=communities(accounts=6))
+@settings(max_examples=2, phases=WITHOUT_SHRINKING)
+def test_all_steps_in_a_row_on_duckdb(tables: Tables) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        in_a_row(tables, lambda name, frame: on_duckdb(frame, connection, name), as_of=AS_OF)
+
+
+@pytest.mark.spark
+@given(tables=communities(accounts=20))
+@settings(max_examples=2, phases=(Phase.generate,), suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_random_communities_on_spark(spark: Any, tables: Tables) -> None:
+    brought: dict[str, nw.LazyFrame[Any]] = {}
+
+    def put(name: str, frame: pl.DataFrame) -> nw.LazyFrame[Any]:
+        return brought[name] if name in brought else brought.setdefault(name, on_spark(frame, spark))
+
+    compare(tables, put, as_of=AS_OF)
