@@ -5,7 +5,7 @@ collection (activity files) appear as external assets: `rapport import` fills th
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,10 +19,11 @@ from dagster_dlt import DagsterDltResource, DagsterDltTranslator, dlt_assets
 from dagster_dlt.translator import DltResourceTranslatorData
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
+from assets.metrics.visible import cutoff
 from assets.table import OWNERS, code_reference
 from sources.budget import SPENDING
 from sources.collection import Collection
-from sources.model import AccountSource, RawTable
+from sources.model import READINGS, AccountSource, RawTable
 from sources.registry import REGISTRY, Connector
 
 _TYPES = {"text": "VARCHAR", "bigint": "BIGINT", "bool": "BOOLEAN", "timestamp": "TIMESTAMP WITH TIME ZONE"}
@@ -49,6 +50,33 @@ def raw_tables() -> Mapping[str, RawTable]:
 def empty_raw(name: str) -> pl.DataFrame:
     """A raw table that nothing was loaded into yet: its columns and no rows."""
     return pl.DataFrame(pl.from_arrow(raw_tables()[name].schema.empty_table()))
+
+
+def is_collected(name: str) -> bool:
+    """Whether the raw table is filled by nights; the others are filled by imports, which count for any night."""
+    return REGISTRY[_source_of(name)].is_nightly
+
+
+def readings_beside(name: str) -> str:
+    """The raw table that says when the source of the raw table `name` was read."""
+    return asset_name(_source_of(name), READINGS.name)
+
+
+def _source_of(name: str) -> str:
+    return name.removeprefix("raw_").partition("__")[0]
+
+
+def as_known(rows: pl.LazyFrame, readings: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """The rows of a raw table that the night of `as_of` knew: of each account, those loaded before its cutoff.
+
+    So a night of the past that is derived again gives what it gave then, whatever was read since: posts that were
+    edited, days that a later reading made good. An account that had not been read before the cutoff was not known to
+    that night at all; all that is known of it today counts, or its history could not be derived.
+    """
+    is_before = pl.col("loaded_at") < cutoff(as_of)
+    known = readings.filter(is_before).select("account_id").unique()
+    late = rows.filter(~is_before).join(known, on="account_id", how="anti")
+    return pl.concat([rows.filter(is_before), late])
 
 
 def pipeline(source: str, warehouse_path: str, dlt_home: Path, *, memory: str | None = None) -> dlt.Pipeline:

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.ingest import empty_raw
+from assets.ingest import as_known, empty_raw, is_collected, readings_beside
 from orchestration.warehouse import Warehouse
 from quality.catalog.tables import TABLES
 
@@ -27,13 +27,21 @@ class TablesIOManager(dg.IOManager):
         context.add_output_metadata({"dagster/row_count": rows, "dagster/column_lineage": lineage})
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
-        """The upstream table as of this night; a raw table that was never loaded is empty."""
+        """The upstream table as of this night: of a raw table what a past night knew; one never loaded is empty."""
         name = context.asset_key.path[-1]
         step: Any = context.step_context
         as_of = date.fromisoformat(step.partition_key) if step.has_partition_key else None
-        if name not in TABLES and not self.warehouse.has(*self.warehouse.location(name)):
+        if name in TABLES:
+            return self.warehouse.read(name, as_of)
+        rows = self._raw(name)
+        if as_of is None or not self.warehouse.is_past(as_of) or not is_collected(name):
+            return rows
+        return as_known(rows, self._raw(readings_beside(name)), as_of=as_of)
+
+    def _raw(self, name: str) -> pl.LazyFrame:
+        if not self.warehouse.has(*self.warehouse.location(name)):
             return empty_raw(name).lazy()
-        return self.warehouse.read(name, as_of)
+        return self.warehouse.read(name)
 
 
 @dg.io_manager(required_resource_keys={"warehouse"})

@@ -1,8 +1,8 @@
 """The warehouse: one DuckDB file, one writing process, tables swapped whole.
 
 Writing keeps the version of the night before beside the new one (`<table>__previous`) until the
-next write, so that a failed contract can be rolled back. A night older than the newest writes its
-folds and newest-only marts to the schema `past`, which nobody reads afterwards.
+next write, so that a failed contract can be rolled back. A night older than the newest writes all but
+the rows of its own `as_of` to the schema `past`, which nobody reads afterwards.
 """
 
 import re
@@ -139,7 +139,7 @@ class Warehouse:
             return schema, table
         table_ = TABLES[name]
         day = date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
-        if table_.follows_as_of and not table_.keeps_history and self.is_past(day):
+        if not table_.keeps_history and self.is_past(day):
             return PAST, name
         return table_.layer, name
 
@@ -203,7 +203,7 @@ class Warehouse:
             self._swap(schema, name, had=had)
             for statement in comments(table) if schema == table.layer else ():
                 connection.execute(statement)
-            if table.name == "fct_collection_span":
+            if schema == "core" and name == "fct_collection_span":
                 connection.execute(DAY_VIEW)
             connection.execute("commit")
         except duckdb.Error:
@@ -215,7 +215,7 @@ class Warehouse:
 
     def _swap(self, schema: str, name: str, *, had: bool) -> None:
         connection = self.connect()
-        if name == "fct_collection_span":
+        if schema == "core" and name == "fct_collection_span":
             connection.execute("drop view if exists core.fct_collection_day")
         connection.execute(f'drop table if exists "{schema}"."{name}__previous"')
         if had:
@@ -233,12 +233,12 @@ class Warehouse:
         connection = self.connect()
         had = self.has(schema, f"{table}__previous")
         connection.execute("begin")
-        if name == "fct_collection_span":
+        if schema == "core" and name == "fct_collection_span":
             connection.execute("drop view if exists core.fct_collection_day")
         connection.execute(f'drop table if exists "{schema}"."{table}__rejected"')
         connection.execute(f'alter table "{schema}"."{table}" rename to "{table}__rejected"')
         if had:
             connection.execute(f'alter table "{schema}"."{table}__previous" rename to "{table}"')
-            if name == "fct_collection_span":
+            if schema == "core" and name == "fct_collection_span":
                 connection.execute(DAY_VIEW)
         connection.execute("commit")
