@@ -11,6 +11,7 @@ import polars as pl
 
 from assets.metrics import cadence, coverage
 from assets.metrics.coverage import ALL
+from assets.metrics.engines import collected
 from assets.metrics.intervals import wilson
 from assets.metrics.listening import (
     LIMIT,
@@ -65,7 +66,7 @@ def listening(
     Each is null where a stream that it needs is not offered or was collected on less than 0.9 of its days, or where
     there is nothing to judge; its note says which. `coverage_share` is of outbound.
     """
-    written = _computed(exchanges(fold_response, dim_identity))
+    written = collected(exchanges(fold_response, dim_identity))
     accounts = _computed(dim_account.select("account_id", "timezone", "promise_days"))
     rows = _computed(offering(fct_collection_span, as_of=as_of))
     parts = (

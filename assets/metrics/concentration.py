@@ -9,6 +9,7 @@ import narwhals as nw
 import polars as pl
 
 from assets.metrics.coverage import ALL, births, coverage_share
+from assets.metrics.engines import joined
 from assets.metrics.people import MINIMUM_COVERAGE, collected, numbered, persons
 from assets.metrics.relationship import VALUE_DAYS, platforms_of, totals
 
@@ -47,12 +48,10 @@ def concentration(
     people; null where fewer than two platforms offer inbound or nobody came. Both are complete counts: no interval.
     """
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
-    came = people.filter(nw.col("inbound_active") > 0).select(*_TIE).unique().to_native()
-    given = totals(people, as_of=as_of).to_native().select(*_TIE, "value_365d")
-    on = platforms_of(people).to_native()
+    came = people.filter(nw.col("inbound_active") > 0).select(*_TIE).unique()
+    given = totals(people, as_of=as_of).select(*_TIE, "value_365d")
     counted = collected(
-        came.join(given, on=_TIE, how="left")
-        .join(on, on=_TIE, how="left")
+        joined(came, given, platforms_of(people), on=_TIE, how="left")
         .group_by("account_id")
         .agg(
             fewest_for_half(pl.col("value_365d")).alias("people_for_half_of_value"),

@@ -9,7 +9,8 @@ PySpark is an extra and never imported here: a Spark frame knows its own session
 """
 
 import itertools
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import narwhals as nw
 import polars as pl
@@ -78,6 +79,20 @@ def beside(frame: pl.LazyFrame, people: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         native.query("any_rows", f"create or replace temporary table {table} as from small_rows")
         return nw.from_native(native.query("any_rows", f"from temp.{table}"))
     return nw.from_native(native.sparkSession.createDataFrame(plain_arrow(small_rows)))
+
+
+def joined(
+    rows: nw.LazyFrame[Any], *others: nw.LazyFrame[Any], on: Sequence[str], how: Literal["left", "inner"]
+) -> pl.LazyFrame:
+    """The rows with the columns of all others, as Polars: joined in Polars, or in the engine where they are elsewhere."""
+    if rows.implementation.is_polars():
+        found = collected(rows)
+        for other in others:
+            found = found.join(collected(other), on=list(on), how=how)
+        return found
+    for other in others:
+        rows = rows.join(other, on=list(on), how=how)
+    return collected(rows)
 
 
 def plain_arrow(table: Any) -> Any:

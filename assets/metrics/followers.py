@@ -6,12 +6,32 @@ counts people whose follow has no known time, and people that it does not show.
 
 from datetime import date
 
+import narwhals as nw
 import polars as pl
+from narwhals.typing import IntoLazyFrame
 
 from assets.metrics import coverage
+from assets.metrics.engines import collected
+from assets.metrics.people import People
 from assets.metrics.visible import cutoff
 
 _KEYS = ("account_id", "platform")
+
+
+def follow_log(fold_relationship_day: IntoLazyFrame, dim_identity: IntoLazyFrame, *, as_of: date) -> People:
+    """Who came and went, by day: `account_id, platform, date, followed, unfollowed`, without bots.
+
+    A day on which only follows of unknown time were seen has a row of zeros.
+    """
+    people = nw.from_native(dim_identity).filter(~nw.col("is_bot")).select("identity_id")
+    seen = nw.col("followed") + nw.col("followed_untimed") + nw.col("unfollowed")
+    return (
+        nw.from_native(fold_relationship_day)
+        .filter(nw.col("date") <= nw.lit(as_of), seen > 0)
+        .join(people, on="identity_id", how="semi")
+        .group_by(*_KEYS, "date")
+        .agg(nw.col("followed").sum().cast(nw.Int64), nw.col("unfollowed").sum().cast(nw.Int64))
+    )
 
 
 def followers(
@@ -30,16 +50,7 @@ def followers(
     taken back on it; bots are out. Both are null on days whose inbound was not collected, and where no follow was ever
     seen: a platform that shows only the number does not show who.
     """
-    log = (
-        fold_relationship_day.filter(
-            pl.col("date") <= as_of, pl.sum_horizontal("followed", "followed_untimed", "unfollowed") > 0
-        )
-        .join(dim_identity.filter(~pl.col("is_bot")).select("identity_id"), on="identity_id", how="semi")
-        .group_by(*_KEYS, "date")
-        .agg(pl.col("followed", "unfollowed").sum())
-        .collect()
-        .lazy()
-    )
+    log = collected(follow_log(fold_relationship_day, dim_identity, as_of=as_of))
     numbers = (
         fct_counter.filter(
             pl.col("subject") == "profile", pl.col("counter") == "followers", pl.col("observed_at") < cutoff(as_of)

@@ -10,6 +10,7 @@ import narwhals as nw
 import polars as pl
 
 from assets.metrics.coverage import ALL, coverage_share, missing
+from assets.metrics.engines import kept
 from assets.metrics.people import (
     DAYS_TO_1970,
     MINIMUM_COVERAGE,
@@ -182,10 +183,10 @@ def growth(
     two windows of 90 days is not covered, inbound or (where it is offered) outbound.
     """
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
-    days = nw.from_native(collected(active_days(people).to_native()))
+    days = kept(active_days(people))
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).with_row_index("series"))
     series = begun.select(*_KEYS, "series")
-    counts = _by_series(lifecycle_counts(days, as_of=as_of, period=period).to_native(), series)
+    counts = _by_series(collected(lifecycle_counts(days, as_of=as_of, period=period)), series)
     patchy = _by_series(patchy_periods(fct_collection_span, as_of=as_of, period=period), series)
     after_unknown = patchy.filter(pl.col("coverage_share") < MINIMUM_COVERAGE).select(
         "series", pl.col("period") + 1, is_before_unknown=True
@@ -266,10 +267,13 @@ def _with_stickiness(
         .unique()
         .group_by(*_KEYS, "week")
         .agg(nw.len().alias("people"))
-        .to_native()
     )
     patchy = patchy_periods(fct_collection_span, as_of=as_of, period="week").rename({"period": "week"})
-    sums = _by_series(weekly, series).group_by("series", month_of_week).agg(pl.col("people").sum().cast(pl.Int64))
+    sums = (
+        _by_series(collected(weekly), series)
+        .group_by("series", month_of_week)
+        .agg(pl.col("people").sum().cast(pl.Int64))
+    )
     unknown_weeks = (
         _by_series(patchy.filter(pl.col("coverage_share") < MINIMUM_COVERAGE), series)
         .select("series", month_of_week)
@@ -294,7 +298,7 @@ def _with_stickiness(
 def _with_retention(
     months: pl.LazyFrame, people: People, series: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> pl.LazyFrame:
-    strengths = _by_series(strength_a_year_apart(people, as_of=as_of).to_native(), series)
+    strengths = _by_series(collected(strength_a_year_apart(people, as_of=as_of)), series)
     end = period_start(pl.col("period") + 1, "month") - 1
     joined = collected(
         months.join(strengths, on=_ROW, how="left", maintain_order="left").with_columns(end.alias("end"))

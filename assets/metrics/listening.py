@@ -2,18 +2,23 @@
 
 An opportunity opens when somebody writes to the account after a day's quiet, and closes with the account's answer or
 after 14 days. `opportunities` finds them and `response_times` measures them (fine in a notebook); `waiting` lists the
-open ones. What a year of them says of an account is in `assets.metrics.availability`. Runs on Polars: whether a message
+open ones. What a year of them says of an account is in `assets.metrics.availability`. `exchanges` runs on any engine,
+the rest on Polars: whether a message
 opens an opportunity depends on the one before, and that is a walk along a pair's messages, not a grouping.
 """
 
 from datetime import date, timedelta
 from typing import TypeVar
 
+import narwhals as nw
 import numpy as np
 import polars as pl
+from narwhals.typing import IntoLazyFrame
 
 from assets.metrics import coverage, survival
 from assets.metrics.coverage import ALL
+from assets.metrics.engines import beside, collected
+from assets.metrics.people import People
 from assets.metrics.visible import end_of
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
@@ -131,10 +136,11 @@ def response_times(opportunities: Frame, *, as_of: date) -> Frame:
     return result if isinstance(opportunities, pl.LazyFrame) else result.collect()
 
 
-def exchanges(fold_response: pl.LazyFrame, dim_identity: pl.LazyFrame) -> pl.LazyFrame:
+def exchanges(fold_response: IntoLazyFrame, dim_identity: IntoLazyFrame) -> People:
     """What account and person wrote to each other: the fold with `person_id` in place of `identity_id`, bots out."""
-    people = dim_identity.filter(~pl.col("is_bot")).select("identity_id", "person_id")
-    return fold_response.join(people, on="identity_id").select(*_PAIR, "direction", "active_at", "messages")
+    people = nw.from_native(dim_identity).filter(~nw.col("is_bot")).select("identity_id", "person_id")
+    written = nw.from_native(fold_response).join(people, on="identity_id", how="inner")
+    return written.select(*_PAIR, "direction", "active_at", "messages")
 
 
 def waiting(
@@ -149,7 +155,9 @@ def waiting(
     both = both_offered(fct_collection_span, as_of=as_of)
     end = pl.lit(end_of(as_of))
     is_open = pl.col("answered_at").is_null() & (end - pl.col("opened_at") <= LIMIT)
-    found = opportunities(exchanges(fold_response, dim_identity).join(both, on=_KEYS, how="semi"), as_of=as_of)
+    written = exchanges(fold_response, dim_identity)
+    asked_of = written.join(beside(both, written), on=list(_KEYS), how="semi")
+    found = opportunities(collected(asked_of), as_of=as_of)
     asked = found.filter(is_open).with_columns(
         pl.col("opened_at").dt.date().alias("from_date"), pl.lit(as_of).alias("to_date")
     )

@@ -15,6 +15,7 @@ import polars as pl
 from narwhals.typing import IntoLazyFrame
 
 from assets.metrics.coverage import ALL, births, coverage_share, missing
+from assets.metrics.engines import collected, kept
 from assets.metrics.visible import end_of, visible_posts
 
 Period = Literal["week", "month"]
@@ -151,13 +152,10 @@ def known_contacts(days: People, beginnings: People) -> People:
     )
 
 
-def collected(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """The frame, computed now: where several steps read the same rows, the optimiser does not share them all."""
-    return frame.collect(engine="streaming").lazy()
-
-
 def numbered(people: People) -> People:
-    """Collected Polars rows with people as numbers behind their names: three times faster to group and join."""
+    """The rows, kept; in Polars with people as numbers behind their names: three times faster to group and join."""
+    if not people.implementation.is_polars():
+        return kept(people)
     return nw.from_native(collected(people.to_native().with_columns(pl.col("person_id").cast(pl.Categorical))))
 
 

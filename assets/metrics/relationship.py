@@ -8,8 +8,10 @@ from datetime import date, timedelta
 
 import narwhals as nw
 import polars as pl
+from narwhals.typing import IntoLazyFrame
 
 from assets.metrics.coverage import ALL, births, coverage_share
+from assets.metrics.engines import beside, joined, kept
 from assets.metrics.expectation import with_expectations
 from assets.metrics.growth import lifecycle_states
 from assets.metrics.people import (
@@ -212,7 +214,7 @@ def weeks_of(days: People, opportunities: People) -> People:
 
 
 def opportunity_weeks(
-    people: pl.LazyFrame, dim_post: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
+    people: IntoLazyFrame, dim_post: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> pl.LazyFrame:
     """In which weeks could somebody have come? `account_id, week, number, weeks`, numbered from 0 within the account.
 
@@ -220,9 +222,13 @@ def opportunity_weeks(
     in which the account posted, sent or received at least one interaction of known time: without an opportunity, a
     silence is no evidence.
     """
-    passed = people.filter((pl.col("inbound") > 0) | (pl.col("outbound") > 0)).select("account_id", "day")
+    passed = (
+        nw.from_native(people)
+        .filter((nw.col("inbound") > 0) | (nw.col("outbound") > 0))
+        .select("account_id", period_number("week").alias("week"))
+    )
     posted = visible_posts(dim_post, as_of=as_of).select(
-        "account_id", pl.col("published_at").dt.date().cast(pl.Int64).alias("day")
+        "account_id", week_of(pl.col("published_at").dt.date().cast(pl.Int64)).alias("week")
     )
     unknown = patchy_periods(fct_collection_span, as_of=as_of, period="week").filter(
         pl.col("platform") == ALL, pl.col("coverage_share") < MINIMUM_COVERAGE
@@ -231,8 +237,7 @@ def opportunity_weeks(
         pl.col("platform") == ALL, pl.col("covered_from").is_not_null()
     )
     return (
-        pl.concat([passed, posted])
-        .select("account_id", week_of(pl.col("day")).alias("week"))
+        pl.concat([collected(passed.unique()), posted])
         .unique()
         .join(born.select("account_id", week_of(pl.col("birth_date").cast(pl.Int64)).alias("birth")), on="account_id")
         .filter(pl.col("week") >= pl.col("birth"), pl.col("week") <= last_complete(as_of, "week"))
@@ -272,21 +277,18 @@ def relationship(
     `expectation.with_expectations`.
     """
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
-    every = collected(active_days(people).to_native().filter(pl.col("platform") == ALL))
-    days = nw.from_native(every)
+    days = kept(active_days(people).filter(nw.col("platform") == ALL))
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
-    opportunities = opportunity_weeks(people.to_native(), dim_post, fct_collection_span, as_of=as_of)
+    opportunities = opportunity_weeks(people, dim_post, fct_collection_span, as_of=as_of)
     accounts = _accounts(begun, fct_collection_span, as_of=as_of)
     parts = (
         totals(people, as_of=as_of),
         platforms_of(people),
         tie_states(days, as_of=as_of),
-        weeks_of(days, nw.from_native(collected(opportunities))),
+        weeks_of(days, beside(collected(opportunities), days)),
         _last_lifecycle(days, as_of=as_of),
     )
-    rows = collected(first_contacts(days).to_native().drop("platform"))
-    for part in parts:
-        rows = rows.join(collected(part.to_native()), on=list(_TIE), how="left")
+    rows = joined(first_contacts(days).drop("platform"), *parts, on=_TIE, how="left")
     unknown = unknown_silences(rows, fct_collection_span, as_of=as_of).with_columns(is_unknown=True)
     rows = rows.join(unknown, on=["account_id", "last_day"], how="left")
     rows = collected(rows.join(accounts, on="account_id", how="left"))

@@ -10,6 +10,7 @@ import polars as pl
 
 from assets.metrics.bgbb import fit_bgbb
 from assets.metrics.bgnbd import fit_bgnbd, fit_mbgnbd
+from assets.metrics.engines import beside
 from assets.metrics.intervals import wilson
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
@@ -78,7 +79,7 @@ def cohort(
     """
     days = active_days(numbered(persons(fold_relationship_day, dim_identity, as_of=as_of)))
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
-    seen = collected(months_after_contact(days, nw.from_native(begun)).to_native())
+    seen = collected(months_after_contact(days, beside(begun, days)))
     last = last_complete(as_of, "month")
     unknown = patchy_periods(fct_collection_span, as_of=as_of, period="month").filter(
         pl.col("coverage_share") < MINIMUM_COVERAGE

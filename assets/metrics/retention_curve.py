@@ -11,6 +11,7 @@ import narwhals as nw
 import polars as pl
 
 from assets.metrics.coverage import ALL, coverage_share
+from assets.metrics.engines import beside, joined, kept
 from assets.metrics.lapse import clock, clocked, lifetimes, silences, thresholds
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
@@ -111,21 +112,16 @@ def followed(
     begun = collected(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).filter(pl.col("platform") == ALL)
     )
-    every = nw.from_native(collected(active_days(people).to_native().filter(pl.col("platform") == ALL)))
-    contacts = nw.from_native(
-        collected(known_contacts(every, nw.from_native(begun)).select(*_TIE, "first_day").to_native())
-    )
+    every = kept(active_days(people).filter(nw.col("platform") == ALL))
+    contacts = kept(known_contacts(every, beside(begun, every)).select(*_TIE, "first_day"))
     days = every.select(*_TIE, "day").join(contacts, on=list(_TIE), how="inner").select(*_TIE, "day")
-    ticks = clock(days.to_native(), fct_collection_span, as_of=as_of)
-    clock_days, ends = nw.from_native(ticks.days), nw.from_native(ticks.ends)
-    gaps = collected(silences(clocked(days, clock_days).unique(), ends).to_native())
-    limits = collected(thresholds(gaps))
-    quiet = nw.from_native(gaps)
-    lives = lifetimes(quiet, nw.from_native(limits))
+    ticks = clock(collected(days.select("account_id", "day").unique()), fct_collection_span, as_of=as_of)
+    clock_days, ends = beside(ticks.days, every), beside(ticks.ends, every)
+    quiet = kept(silences(clocked(days, clock_days).unique(), ends))
+    limits = collected(thresholds(collected(quiet.select("account_id", "duration", "is_observed"))))
+    lives = lifetimes(quiet, beside(limits, quiet))
     parts = (lives, returns(quiet), origins(first_signs(people, clock_days)))
-    rows = contacts.to_native()
-    for part in parts:
-        rows = rows.join(collected(part.to_native()), on=list(_TIE), how="inner")
+    rows = joined(contacts, *parts, on=_TIE, how="inner")
     since = judged_from(begun, fct_collection_span, as_of=as_of).select("account_id", "judged_from")
     rows = rows.join(since, on="account_id", how="left").join(
         _spike_days(mart_spike, as_of=as_of), on=["account_id", "first_day"], how="left"

@@ -18,6 +18,7 @@ from assets.metrics.bgbb import fit_bgbb
 from assets.metrics.bgnbd import fit_bgnbd, fit_mbgnbd
 from assets.metrics.calibration import Calibration, calibrate, hiatus_heuristic
 from assets.metrics.coverage import ALL
+from assets.metrics.engines import beside, kept
 from assets.metrics.intervals import Z95
 from assets.metrics.maximum_likelihood import RetentionModel
 from assets.metrics.people import active_days, beginnings, collected, known_contacts, numbered, period_number, persons
@@ -123,10 +124,10 @@ def retention_model(
     begun = collected(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).filter(pl.col("platform") == ALL)
     )
-    every = nw.from_native(collected(active_days(people).to_native().filter(pl.col("platform") == ALL)))
-    known = known_contacts(every, nw.from_native(begun)).select(*_TIE).to_native()
-    days = collected(every.to_native().join(known, on=list(_TIE), how="semi"))
-    opportunities = collected(opportunity_weeks(people.to_native(), dim_post, fct_collection_span, as_of=as_of))
+    every = kept(active_days(people).filter(nw.col("platform") == ALL))
+    known = known_contacts(every, beside(begun, every)).select(*_TIE)
+    days = collected(every.join(known, on=list(_TIE), how="semi"))
+    opportunities = collected(opportunity_weeks(people, dim_post, fct_collection_span, as_of=as_of))
     return models(begun.select("account_id"), days, opportunities, as_of=as_of)
 
 

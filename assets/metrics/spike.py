@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from assets.metrics.coverage import missing
+from assets.metrics.engines import beside
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
     People,
@@ -93,7 +94,7 @@ def spike(
     """
     days = active_days(numbered(persons(fold_relationship_day, dim_identity, as_of=as_of)))
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
-    counts = collected(new_people(days, nw.from_native(begun)).to_native())
+    counts = collected(new_people(days, beside(begun, days)))
     since = judged_from(begun, fct_collection_span, as_of=as_of)
     candidates = collected(
         counts.filter(pl.col("people") >= _LEAST_NEW_PEOPLE)

@@ -6,16 +6,22 @@ only: nothing here says that promotion or frequency causes anything.
 """
 
 from datetime import date, timedelta
+from functools import reduce
 from itertools import pairwise
+from operator import add
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import polars as pl
+from narwhals.typing import IntoLazyFrame
 from numpy.typing import NDArray
 
 from assets.metrics.coverage import ALL, coverage_share
 from assets.metrics.dilution import dilution
+from assets.metrics.engines import collected
 from assets.metrics.intervals import positive_mean_interval, resampled_totals
+from assets.metrics.people import People
 from assets.metrics.shrinkage import shrunken_rate, shrunken_rates
 from assets.metrics.visible import end_of, visible_posts
 
@@ -75,7 +81,7 @@ def post_value(
         pl.col("published_at").dt.date().alias("_day"),
     )
     judged = (
-        posts.join(_given(fold_post_value, dim_identity), on="post_id", how="left")
+        posts.join(collected(given(fold_post_value, dim_identity)), on="post_id", how="left")
         .join(_coverage(posts, fct_collection_span, as_of=as_of), on=["account_id", "_day"], how="left")
         .join(_offered(fct_collection_span, as_of=as_of), on="account_id", how="left")
         .join(_followers(posts, fct_counter), on="post_id", how="left")
@@ -97,23 +103,22 @@ def post_value(
     ).sort("post_id")  # fmt: skip
 
 
-def _given(fold_post_value: pl.LazyFrame, dim_identity: pl.LazyFrame) -> pl.LazyFrame:
-    """What people gave each post. Weights are thousandths: summed as integers, order cannot matter."""
-    people = dim_identity.filter(~pl.col("is_bot")).select("identity_id", "person_id")
+def given(fold_post_value: IntoLazyFrame, dim_identity: IntoLazyFrame) -> People:
+    """What people gave each post, on any engine. Weights are thousandths: summed as integers, order cannot matter."""
+    people = nw.from_native(dim_identity).filter(~nw.col("is_bot")).select("identity_id", "person_id")
+    thousandths = {new: (nw.col(old) * 1000).round().cast(nw.Int64) for new, old in _VALUES.items()}
+    counts = {new: reduce(add, map(nw.col, old)) for new, old in _COUNTS.items()}
     return (
-        fold_post_value.join(people, on="identity_id", how="inner")
+        nw.from_native(fold_post_value)
+        .join(people, on="identity_id", how="inner")
+        .select("post_id", "person_id", **counts, **thousandths)
         .group_by("post_id")
         .agg(
-            *(pl.sum_horizontal(pl.col(*old).sum()).alias(new) for new, old in _COUNTS.items()),
-            *(_thousandths(old).sum().alias(new) for new, old in _VALUES.items()),
-            pl.col("person_id").n_unique().alias("people_7d"),
+            *(nw.col(name).sum().cast(nw.Int64) for name in (*_COUNTS, *_VALUES)),
+            nw.col("person_id").n_unique().cast(nw.Int64).alias("people_7d"),
         )
-        .with_columns(pl.col(name) / 1000 for name in _VALUES)
+        .with_columns((nw.col(name) / 1000.0).alias(name) for name in _VALUES)
     )
-
-
-def _thousandths(column: str) -> pl.Expr:
-    return (pl.col(column) * 1000).round().cast(pl.Int64)
 
 
 def _coverage(posts: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
