@@ -22,7 +22,7 @@ import numpy as np
 import orjson
 import polars as pl
 
-from orchestration import bench_models
+from orchestration import bench_models, bench_survival
 from orchestration.settings import CHECKOUT
 
 ACCOUNTS = 200
@@ -52,8 +52,13 @@ class Figure:
         return self.value >= self.bound if self.is_at_least else self.value <= self.bound
 
 
-def run(*, rows: int, json_path: str | None, as_of: date, archive_items: int = ARCHIVE_ITEMS) -> int:
-    """Measure everything, print the table, and return 0: a slow machine is no error."""
+def run(
+    *, rows: int, json_path: str | None, as_of: date, archive_items: int = ARCHIVE_ITEMS, file: Path | None = None
+) -> int:
+    """Measure everything, print the table, and return 0: a slow machine is no error.
+
+    `file` is a Parquet file of interactions whose marts are derived too, as of its last day.
+    """
     figures: list[Figure] = []
 
     def add(figure: Figure) -> None:
@@ -108,6 +113,15 @@ def run(*, rows: int, json_path: str | None, as_of: date, archive_items: int = A
         add(Figure("derive: staging, core, folds and all marts", derived["derive_seconds"], "s", 30))
         add(Figure("the whole night around it (checks, publish, report, Dagster)", derived["seconds"], "s", 90))
         add(Figure("the night, peak resident", derived["resident_gb"], "GB", 3))
+        if file is not None:
+            last = pl.scan_parquet(file).select(pl.col("occurred_at").max()).collect().item().date()
+            _inner(["import", str(file)], home / "file")
+            derived = _inner(["derive", last.isoformat()], home / "file")
+            accounts = pl.scan_parquet(file).select(pl.col("account").n_unique()).collect().item()
+            add(Figure(f"all marts of {file.parent.name}, {accounts:,} accounts", derived["marts_seconds"], "s", 20))
+    lives = bench_survival.km_bench()
+    what = f"Kaplan-Meier of {lives.accounts:,} accounts x {lives.people} people"
+    add(Figure(what, lives.seconds, "s", 2, peer=lives.peer_text))
     models = bench_models.bgbb()
     what = f"BG/BB of {models.people:,} people: fit, errors, probabilities"
     add(Figure(what, models.ours.total, "s", 1, peer=models.peer_text))
@@ -225,14 +239,14 @@ def _step(arguments: list[str]) -> dict[str, float]:
             importing.load(replace(settings, home=Path(other)), importing.Request(interactions=few))
         started = time.perf_counter()
         importing.load(settings, importing.Request(interactions=Path(arguments[1])))
-        seconds, derive = time.perf_counter() - started, 0.0
+        seconds, derive, marts = time.perf_counter() - started, 0.0, 0.0
     elif arguments[0] == "archive":
         from orchestration import import_archive
 
         few = home / "few.zip"
         x_archive(few, tweets=10)
         for place, path in ((replace(settings, home=home / "few"), few), (settings, Path(arguments[1]))):
-            started, derive = time.perf_counter(), 0.0
+            started, derive, marts = time.perf_counter(), 0.0, 0.0
             archives = import_archive.Archives(files=((path, "x"),), account="ann")
             now = datetime.now(UTC)  # noqa: TID251 - an import happens now
             import_archive.load(place, archives, read_at=now, warn=str)
@@ -247,8 +261,9 @@ def _step(arguments: list[str]) -> dict[str, float]:
         derive = sum(
             s for layer, s in done.progress.derived_seconds.items() if layer in ("staging", "core", "folds", "marts")
         )
+        marts = done.progress.derived_seconds["marts"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"seconds": seconds, "derive_seconds": derive, "resident_gb": peak}
+    return {"seconds": seconds, "derive_seconds": derive, "marts_seconds": marts, "resident_gb": peak}
 
 
 if __name__ == "__main__":

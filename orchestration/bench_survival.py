@@ -29,6 +29,13 @@ class KaplanMeierBench:
     peer_seconds: float | None
     peer_accounts: int
 
+    @property
+    def peer_text(self) -> str:
+        """The peer's time and scale, or why there is none."""
+        if self.peer_seconds is None:
+            return "lifelines is not installed"
+        return f"lifelines {self.peer_seconds:,.0f} s, scaled from {self.peer_accounts:,} accounts"
+
 
 def km_bench(
     *, accounts: int = ACCOUNTS, people: int = PEOPLE, peer_accounts: int = PEER_ACCOUNTS, seed: int = 1

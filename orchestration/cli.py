@@ -110,6 +110,9 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--rows", type=int, default=1_000_000, help="interactions to import and derive (default 1,000,000)"
     )
+    bench.add_argument(
+        "--file", metavar="PARQUET", help="derive the marts of these interactions too, as of their last day"
+    )
     bench.add_argument("--json", metavar="FILE", help="write the figures to this file too")
     test = verbs.add_parser("test", help="run the tests")
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="passed to pytest")

@@ -285,4 +285,5 @@ def _doctor(_options: argparse.Namespace, _today: date) -> int:
 def _bench(options: argparse.Namespace, today: date) -> int:
     from orchestration import bench
 
-    return bench.run(rows=options.rows, json_path=options.json, as_of=yesterday(today))
+    file = Path(options.file) if options.file else None
+    return bench.run(rows=options.rows, json_path=options.json, as_of=yesterday(today), file=file)
