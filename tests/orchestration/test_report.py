@@ -325,7 +325,9 @@ def test_an_interval_without_width_is_left_out_and_a_whole_share_said_in_words()
     text, _ = read(page(rows))
     assert "was kept all of the time (100 %). " in text
     assert "in its first seven days, on average. " in text
-    assert "Of the people first met, none were active in the third month after (0 %, 95 % interval 0 % to 40 %)." in text
+    assert (
+        "Of the people first met, none were active in the third month after (0 %, 95 % interval 0 % to 40 %)." in text
+    )
     assert "100 % to 100 %" not in text
     assert "No interval is given" not in text
 
