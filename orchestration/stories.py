@@ -160,18 +160,17 @@ def staying(row: Row | None) -> list[str]:
         return []
     difference = row["retained_8w_difference"]
     low, high = row["retained_8w_difference_low"], row["retained_8w_difference_high"]
-    told = (
-        f"Of the {counted(row['people_a'], 'person')} won in a spike, about as many are still active two months later as "
-        f"of the {counted(row['people_b'], 'person')} won at other times"
-    )
+    found = "neither clearly more nor clearly fewer"
     if _is_clear(low, high, 0):
-        told = (
-            f"Of the {counted(row['people_a'], 'person')} won in a spike, {number(abs(difference) * 100)} percentage points "
-            f"{'more' if difference > 0 else 'fewer'} are active in weeks 5 to 8 than of the "
-            f"{counted(row['people_b'], 'person')} won at other times"
-        )
+        found = f"{number(abs(difference) * 100)} percentage points {'more' if difference > 0 else 'fewer'}"
+    told = (
+        f"Of the {counted(row['people_a'], 'person')} won in a spike, {found} are active in weeks 5 to 8 than of the "
+        f"{counted(row['people_b'], 'person')} won at other times"
+    )
     interval = range_text(low * 100, high * 100, number) if low is not None and high is not None else ""
-    return [told + (f" (difference {number(difference * 100)}, 95{NBSP}% interval {interval})." if interval else ".")]
+    return [
+        told + (f" (difference {number(difference * 100)} points, 95{NBSP}% interval {interval})." if interval else ".")
+    ]
 
 
 def spike(rows: Sequence[Row]) -> list[str]:

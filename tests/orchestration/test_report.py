@@ -271,9 +271,9 @@ def test_whether_people_won_in_a_spike_stay_is_told_where_it_can_be_compared() -
         "Of the 40 people won in a spike, 25 percentage points fewer are active in weeks 5 to 8 than of the 90 people"
         in text
     )
-    assert "(difference -25, 95 % interval -40 to -10)" in text
+    assert "(difference -25 points, 95 % interval -40 to -10)" in text
     rows["mart_retention_test"] = [row | known | {"retained_8w_difference_high": 0.1}]
-    assert "won in a spike, about as many are still active two months later" in read(page(rows))[0]
+    assert "won in a spike, neither clearly more nor clearly fewer are active in weeks 5 to 8" in read(page(rows))[0]
 
 
 def test_the_cohort_triangle_has_people_rates_and_a_marked_right_edge() -> None:
