@@ -10,6 +10,8 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from assets.metrics.engines import collected
+
 ALL = "all"
 """The platform that means every platform of the account together."""
 
@@ -50,7 +52,8 @@ def missing(fct_collection_span: pl.LazyFrame, *, stream: str, as_of: date) -> p
     no `ok` span covers, the days after the last span among them. `all` is the union over the platforms that offer the
     stream, each since its own birth. A stream without a missing day has no row.
     """
-    each = _missing(_offered(fct_collection_span, as_of=as_of).filter(pl.col("stream") == stream), _KEYS, as_of)
+    spans = _offered(fct_collection_span.filter(pl.col("stream") == stream), as_of=as_of)
+    each = _missing(spans, _KEYS, as_of)
     together = _merged(each.with_columns(pl.lit(ALL).alias("platform")), _KEYS)
     return pl.concat([each, together]).sort(*_KEYS, "from_date")
 
@@ -126,7 +129,12 @@ def uncovered_before(
     microseconds). `spans` are those of `missing`, with the columns `by` that they share with the frame. Both are
     computed here, once: as plans, each of their several uses below would compute them again.
     """
-    frame, spans = (lazy.lazy() for lazy in pl.collect_all([frame, spans]))
+    computed, holes = pl.collect_all([frame, spans])
+    frame, spans = computed.lazy(), holes.lazy()
+    if holes.is_empty():
+        return frame.with_columns(
+            pl.lit(0, dtype=pl.Int64).alias("uncovered"), pl.lit(value=False).alias("is_uncovered")
+        )
     starts = spans.select(
         *by,
         (pl.col("from_date").cast(pl.Int64) * unit).alias("_start"),
@@ -166,13 +174,23 @@ def _offered(fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
 
 def _missing(spans: pl.LazyFrame, by: Sequence[str], as_of: date) -> pl.LazyFrame:
     """The holes between the birth, the `ok` spans and the end of `as_of`."""
-    birth = spans.group_by(by).agg(pl.col("from_date").min())
+    is_ok = pl.col("status") == "ok"
+    # Most streams are one span from birth to as_of: looked at once, they need no search.
+    to_as_of = pl.col("from_date").filter(is_ok, pl.col("to_date") >= as_of).min()
+    spans = spans.pipe(collected)
+    birth = (
+        spans.group_by(by)
+        .agg(pl.col("from_date").min(), to_as_of.alias("_to_as_of"))
+        .filter(pl.col("_to_as_of").is_null() | (pl.col("_to_as_of") > pl.col("from_date")))
+        .drop("_to_as_of")
+        .pipe(collected)
+    )
     # The day before the birth and the day after as_of act as covered: every hole then lies between two spans.
     before = birth.select(
         *by, (pl.col("from_date") - _DAY).alias("from_date"), (pl.col("from_date") - _DAY).alias("to_date")
     )
     after = birth.select(*by, pl.lit(as_of + _DAY).alias("from_date"), pl.lit(as_of + _DAY).alias("to_date"))
-    covered = spans.filter(pl.col("status") == "ok").select(*by, "from_date", "to_date")
+    covered = spans.filter(is_ok).join(birth, on=list(by), how="semi").select(*by, "from_date", "to_date")
     return (
         pl.concat([before, covered, after])
         .sort(*by, "from_date", "to_date")
@@ -202,6 +220,7 @@ def _merged(spans: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
 def _share(windows: pl.LazyFrame, spans: pl.LazyFrame, *, by: Sequence[str], as_of: date) -> pl.LazyFrame:
     """`windows` (with `_birth`) and their `coverage_share`."""
     day_after_as_of = pl.lit(as_of + _DAY).cast(pl.Int64)
+    spans = collected(spans)
     clipped = windows.with_columns(
         pl.max_horizontal("from_date", "_birth").cast(pl.Int64).alias("_window_start"),
         pl.min_horizontal(pl.col("to_date").cast(pl.Int64) + 1, day_after_as_of).alias("_window_stop"),

@@ -7,6 +7,7 @@ of their identities; complete periods only.
 from datetime import date
 
 import narwhals as nw
+import numpy as np
 import polars as pl
 
 from assets.metrics.coverage import ALL, coverage_share, missing
@@ -184,18 +185,24 @@ def growth(
     """
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
     days = kept(active_days(people))
-    begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).with_row_index("series"))
-    series = begun.select(*_KEYS, "series")
+    calendar = _calendar(
+        beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of), as_of=as_of, period=period
+    )
+    series = calendar.select(*_KEYS, "series")
     counts = _by_series(collected(lifecycle_counts(days, as_of=as_of, period=period)), series)
     patchy = _by_series(patchy_periods(fct_collection_span, as_of=as_of, period=period), series)
     after_unknown = patchy.filter(pl.col("coverage_share") < MINIMUM_COVERAGE).select(
         "series", pl.col("period") + 1, is_before_unknown=True
     )
+    happened, strengths = [counts], None
+    if period == "month":
+        strengths = _by_series(collected(strength_a_year_apart(people, as_of=as_of)), series)
+        happened.append(strengths)
     rows = (
-        _periods(begun, as_of=as_of, period=period)
-        .join(counts, on=_ROW, how="left", maintain_order="left")
-        .join(patchy, on=_ROW, how="left", maintain_order="left")
-        .join(after_unknown, on=_ROW, how="left", maintain_order="left")
+        _eventful(calendar, happened, fct_collection_span, as_of=as_of)
+        .join(counts, on=_ROW, how="left")
+        .join(patchy, on=_ROW, how="left")
+        .join(after_unknown, on=_ROW, how="left")
         .with_columns(pl.col("coverage_share").fill_null(1.0), *(pl.col(state).fill_null(0) for state in _STATES))
     )
     is_known = pl.col("coverage_share") >= MINIMUM_COVERAGE
@@ -209,9 +216,9 @@ def growth(
         .then(pl.lit("less than 90 % of the period before was collected: no comparison with it"))
         .alias("active_note"),
     )
-    if period == "month":
+    if strengths is not None:
         known = _with_stickiness(known, days, series, fct_collection_span, as_of=as_of)
-        known = _with_retention(known, people, series, fct_collection_span, as_of=as_of)
+        known = _with_retention(known, strengths, fct_collection_span, as_of=as_of)
     else:
         nothing = pl.lit(None, dtype=pl.Float64)
         known = known.with_columns(
@@ -220,9 +227,8 @@ def growth(
             gross_retention=nothing,
             net_retention_n=pl.lit(None, dtype=pl.Int64),
         )
-    return known.select(
-        *_KEYS,
-        as_date(period_start(pl.col("period"), period)).alias(period),
+    told = known.select(
+        *_ROW,
         "active",
         *_STATES,
         pl.when(pl.col("dormant") > 0)
@@ -235,19 +241,71 @@ def growth(
         "coverage_share",
         "active_note",
     )
+    return _filled(told, calendar, period=period)
 
 
-def _periods(begun: pl.LazyFrame, *, as_of: date, period: Period) -> pl.LazyFrame:
-    """Every complete period since the start, in order: `account_id, platform, period`."""
+def _calendar(begun: pl.LazyFrame, *, as_of: date, period: Period) -> pl.LazyFrame:
+    """The complete periods of each account and platform, which are the rows of the mart, not yet unrolled.
+
+    `beginnings` with `series` (0, 1, ...), `start` and `last` (period numbers) and `offset`, the number of the first row.
+    """
     first_full = period_of(pl.col("known_from") - 1, period) + 1
     start = pl.when("is_truncated").then(first_full).otherwise(period_of(pl.col("birth_day"), period))
-    last = last_complete(as_of, period)
+    length = pl.col("last") - pl.col("start") + 1
     return collected(
-        begun.select("series", *_KEYS, "birth_day", start.alias("start"))
-        .filter(pl.col("start") <= last)
-        .with_columns(pl.int_ranges("start", last + 1).alias("period"))
-        .drop("start")
-        .explode("period")
+        begun.with_columns(start.alias("start"), pl.lit(last_complete(as_of, period), dtype=pl.Int64).alias("last"))
+        .filter(pl.col("start") <= pl.col("last"))
+        .sort(_KEYS)
+        .with_columns(pl.int_range(pl.len()).alias("series"), (length.cum_sum() - length).alias("offset"))
+    )
+
+
+def _eventful(
+    calendar: pl.LazyFrame, happened: list[pl.LazyFrame], fct_collection_span: pl.LazyFrame, *, as_of: date
+) -> pl.LazyFrame:
+    """The periods of which there is something to say: people came or left, or the history has a hole somewhere.
+
+    `series, period, account_id, platform, birth_day`. In a quiet account they are few of all periods since its birth.
+    """
+    holes = [
+        missing(fct_collection_span, stream=stream, as_of=as_of).select(_KEYS) for stream in ("inbound", "outbound")
+    ]
+    ranges = calendar.join(pl.concat(holes), on=_KEYS, how="semi").select(
+        "series", pl.int_ranges("start", pl.col("last") + 1).alias("period")
+    )
+    periods = pl.concat([ranges.explode("period"), *(frame.select(_ROW) for frame in happened)]).unique()
+    return collected(
+        periods.join(calendar.select("series", *_KEYS, "birth_day", "start", "last"), on="series", how="inner")
+        .filter(pl.col("period").is_between("start", "last"))
+        .drop("start", "last")
+    )
+
+
+def _filled(told: pl.LazyFrame, calendar: pl.LazyFrame, *, period: Period) -> pl.LazyFrame:
+    """Every complete period, in order: those told of, and between them those in which nothing happened.
+
+    Nothing happened in a covered period: counts are 0, and so is the number of people whose ties of a year ago are
+    compared, once there is a year. Rows are picked by number, since joining millions of them takes seconds.
+    """
+    series, rows = calendar.collect(), collected(told).collect()
+    nothing = {"active": 0, **dict.fromkeys(_STATES, 0), "coverage_share": 1.0}
+    compared = [None, 0 if period == "month" else None]
+    quiet = pl.DataFrame([nothing | {"net_retention_n": n} for n in compared], schema=rows.schema)
+    start, offset = series["start"].to_numpy(), series["offset"].to_numpy()
+    length = series["last"].to_numpy() - start + 1
+    of_series = np.repeat(np.arange(series.height), length)
+    number = np.arange(of_series.size) + (start - offset)[of_series]
+    # The window of a year ago ends on or after the birth from the month on that holds the birth's day a year later.
+    a_year_old = series.select(period_of(pl.col("birth_day") + _YEAR, period)).to_series().to_numpy()
+    picked = rows.height + (number >= a_year_old[of_series])
+    picked[(offset - start)[rows["series"].to_numpy()] + rows["period"].to_numpy()] = np.arange(rows.height)
+    return pl.concat(
+        [
+            series.lazy().select(pl.col(_KEYS).gather(of_series)),
+            pl.LazyFrame({"period": number}).select(as_date(period_start(pl.col("period"), period)).alias(period)),
+            pl.concat([rows, quiet]).lazy().drop(_ROW).select(pl.all().gather(picked)),
+        ],
+        how="horizontal",
     )
 
 
@@ -288,21 +346,18 @@ def _with_stickiness(
     # A week that reaches into the next month may bring people whom this month has not seen: at most 1.
     share = pl.min_horizontal(pl.col("people").fill_null(0) / (weeks * pl.col("active")), 1.0)
     return collected(
-        months.join(sums, on=_ROW, how="left", maintain_order="left")
-        .join(unknown_weeks, on=_ROW, how="left", maintain_order="left")
+        months.join(sums, on=_ROW, how="left")
+        .join(unknown_weeks, on=_ROW, how="left")
         .with_columns(pl.when(is_known).then(share).alias("stickiness"))
         .drop("people", "is_week_unknown")
     )
 
 
 def _with_retention(
-    months: pl.LazyFrame, people: People, series: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
+    months: pl.LazyFrame, strengths: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> pl.LazyFrame:
-    strengths = _by_series(collected(strength_a_year_apart(people, as_of=as_of)), series)
     end = period_start(pl.col("period") + 1, "month") - 1
-    joined = collected(
-        months.join(strengths, on=_ROW, how="left", maintain_order="left").with_columns(end.alias("end"))
-    )
+    joined = collected(months.join(strengths, on=_ROW, how="left").with_columns(end.alias("end")))
     is_covered = pl.lit(value=True)
     # Strength is of both directions. A platform that does not offer outbound has no hole in it.
     for stream in ("inbound", "outbound"):
@@ -314,7 +369,7 @@ def _with_retention(
             )
             judged = coverage_share(collected(windows), fct_collection_span, stream=stream, as_of=as_of)
             share = judged.select(*_ROW, pl.col("coverage_share").alias(f"{stream}_{earlier}"))
-            joined = joined.join(share, on=_ROW, how="left", maintain_order="left")
+            joined = joined.join(share, on=_ROW, how="left")
             # Without a hole in its history, an account is covered since birth, and there is nothing to ask for.
             is_whole = pl.col(f"{stream}_{earlier}").fill_null(1.0) >= MINIMUM_COVERAGE
             is_covered &= is_whole & (last_day >= pl.col("birth_day"))
