@@ -9,7 +9,9 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from assets.metrics.coverage import ALL
 from assets.metrics.intervals import wilson
+from assets.metrics.people import last_complete
 from assets.metrics.visible import end_of
 
 QUARTER = timedelta(days=91)
@@ -100,6 +102,7 @@ CIRCLE = (
     Measure("multi_platform_share", "relationships", n="multi_platform_share_n", note="multi_platform_share_note"),
 )
 MEASURES = (*CADENCE, *LISTENING, *VALUE, *GROWTH, RETAINED, *CIRCLE)
+_TOGETHER = pl.col("platform") == ALL
 _ABSENT = {
     "consistency": "posts not offered",
     "value": "no posts",
@@ -152,20 +155,30 @@ def measures(
     on it is taken, of the cohorts the cells that were fully observed on it: `retained_rate` pools
     the last 12 cohorts that have a third month.
     """
-    complete = pl.col("month").dt.offset_by("1mo") <= as_of + timedelta(days=1)
+    complete = pl.col("month") <= _month(last_complete(as_of, "month"))
     # A month's last week may end in the next: on an earlier as_of, its stickiness was not known yet.
     last_monday = (pl.col("month").dt.offset_by("1mo") - timedelta(days=1)).dt.truncate("1w")
     month = (
-        mart_growth_month.filter(complete)
-        .filter(pl.col("month") == pl.col("month").max().over("account_id", "platform"))
+        mart_growth_month.filter(_TOGETHER, complete)
+        .filter(pl.col("month") == pl.col("month").max().over("account_id"))
         .with_columns(pl.when(last_monday + timedelta(days=6) <= as_of).then("stickiness").alias("stickiness"))
     )
+    # Read once each: every measure is a pass of its own.
+    mart_cadence, mart_listening, mart_value, month, kept, circle = (
+        frame.lazy()
+        for frame in pl.collect_all([
+            *(mart.filter(_TOGETHER) for mart in (mart_cadence, mart_listening, mart_value)),
+            month,
+            retained(mart_retention_cohort.filter(_TOGETHER), as_of=as_of),
+            circle,
+        ])
+    )  # fmt: skip
     parts = [
         *(_long(mart_cadence, measure) for measure in CADENCE),
         *(_long(mart_listening, measure) for measure in LISTENING),
         *(_long(mart_value, measure) for measure in VALUE),
         *(_long(month, measure) for measure in GROWTH),
-        _long(retained(mart_retention_cohort, as_of=as_of), RETAINED),
+        _long(kept, RETAINED),
         *(_long(circle, measure) for measure in CIRCLE),
     ]
     return pl.concat(parts)
@@ -185,7 +198,7 @@ def retained(mart_retention_cohort: pl.LazyFrame, *, as_of: date) -> pl.LazyFram
     Counts are pooled over cohorts; Wilson interval.
     """
     months = RETAINED_AFTER_MONTHS
-    observed = pl.col("cohort_month").dt.offset_by(f"{months + 1}mo") <= as_of + timedelta(days=1)
+    observed = pl.col("cohort_month") <= _month(last_complete(as_of, "month") - months)
     newest = pl.col("cohort_month").max().over("account_id", "platform")
     low, high = wilson(pl.col("retained"), pl.col("people"))
     return (
@@ -204,6 +217,11 @@ def retained(mart_retention_cohort: pl.LazyFrame, *, as_of: date) -> pl.LazyFram
     )
 
 
+def _month(number: int) -> date:
+    """The first day of the month of that number."""
+    return date(number // 12, number % 12 + 1, 1)
+
+
 def _long(mart: pl.LazyFrame, measure: Measure) -> pl.LazyFrame:
     def column(name: str | None, dtype: pl.DataType) -> pl.Expr:
         return (pl.col(name) if name else pl.lit(None)).cast(dtype)
@@ -211,7 +229,7 @@ def _long(mart: pl.LazyFrame, measure: Measure) -> pl.LazyFrame:
     note = column(measure.note, pl.String())
     # A note that stands for another measure of the row says nothing about this one while it is known.
     beside = note if measure.note == f"{measure.name}_note" else pl.lit(None, pl.String)
-    return mart.filter(pl.col("platform") == "all").select(
+    return mart.filter(_TOGETHER).select(
         "account_id",
         pl.lit(measure.name).alias("metric"),
         column(measure.name, pl.Float64()).alias("value"),
