@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -321,11 +322,17 @@ def _hashes(said: pl.DataFrame, names: Sequence[str]) -> pl.Series:
             parts += [pl.lit(f"\x1f{name}="), value]
         elif said[name].null_count() < said.height:
             parts.append((pl.lit(f"\x1f{name}=") + value).fill_null(""))
-    written = said.select(pl.concat_str(parts).alias("said")).to_arrow()
-    batches = pa.Table.from_batches(written.to_batches(max_chunksize=_ROW_GROUP // 2))  # a thread takes a batch
-    with duckdb.connect() as connection:  # of its own: a thread each
-        hashed = connection.from_arrow(batches).project("md5(said) as row_hash").to_arrow_table()
-    return cast("pl.DataFrame", pl.from_arrow(hashed)).to_series()
+    written = said.select(pl.concat_str(parts).alias("said")).to_arrow(compat_level=pl.CompatLevel.newest())
+    with _hasher().cursor() as connection:
+        # A reader, not a table: gathering the answer as a table costs as much as the hashes do.
+        hashed = connection.from_arrow(written).project("md5(said) as row_hash").to_arrow_reader().read_all()
+    return cast("pl.DataFrame", pl.from_arrow(hashed)).to_series().rechunk()
+
+
+@cache
+def _hasher() -> duckdb.DuckDBPyConnection:
+    """DuckDB for hashing alone; batches are hashed in threads of ours, so it needs none of its own."""
+    return duckdb.connect(config={"threads": 1})
 
 
 def _numbered(keyed: pl.DataFrame, native: str, seen: list[pl.DataFrame]) -> pl.DataFrame:
