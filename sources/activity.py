@@ -12,13 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import dlt
-import duckdb
 import polars as pl
 import pyarrow as pa
 from dlt.common.schema.typing import TSchemaContract, TTableSchemaColumns
@@ -26,6 +24,7 @@ from dlt.extract.resource import DltResource
 from dlt.extract.source import DltSource
 
 from sources.activity_files import COLUMNS, TIME, ActivityFile, Shape, open_file
+from sources.activity_keys import Seen, hashes, numbered
 from sources.model import CONTRACT, INSERT_ONLY, KEY, LOADED_AT, READINGS, STREAMS, RawColumn, RawTable, SourceError
 from sources.timestamps import EARLIEST, parse_time
 
@@ -212,14 +211,14 @@ class _Import:
                 # What could not be taken apart is told apart by all that is there.
                 broken=pl.when(pl.col("problem").is_not_null()).then("other"),
             )
-            return said.with_columns(_hashes(said, ["account_id", "platform", *names, "at_utc", "broken"]))
+            return said.with_columns(hashes(said, ["account_id", "platform", *names, "at_utc", "broken"]))
 
-        seen: list[pl.DataFrame] = []
+        seen = Seen()
         parts: list[pl.DataFrame] = []
         for keyed in _ahead(prepared, file.batches()):
             self._notice(file, keyed)
-            numbered = _numbered(keyed, _NATIVE_ID[file.shape], seen)
-            parts.append(numbered.select(column.name for column in table.columns))
+            rows = numbered(keyed, _NATIVE_ID[file.shape], seen)
+            parts.append(rows.select(column.name for column in table.columns))
             if sum(part.height for part in parts) >= _ROWS_A_FILE:
                 yield pl.concat(parts, rechunk=False)
                 parts = []
@@ -272,7 +271,7 @@ class _Import:
             .then(pl.lit("no row has a readable time")),
         )
         keyed = rows.with_columns(
-            _hashes(rows, [c.name for c in READINGS.columns if c.name not in ("row_hash", "loaded_at")])
+            hashes(rows, [c.name for c in READINGS.columns if c.name not in ("row_hash", "loaded_at")])
         )
         return keyed.sort("account_id", "stream").select(column.name for column in READINGS.columns)
 
@@ -293,7 +292,10 @@ def _ahead(
 
 def _moments(texts: pl.Series) -> pl.Series:
     """The times that texts name, null where unreadable; Python reads what Polars cannot, each distinct text once."""
-    moments = texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", strict=False).dt.replace_time_zone("UTC")
+    moments = texts.str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", strict=False)
+    if moments.null_count() > texts.null_count():
+        moments = texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", strict=False)
+    moments = moments.dt.replace_time_zone("UTC")
     left = texts.filter(moments.is_null() & texts.is_not_null()).unique()
     if left.is_empty():
         return moments
@@ -307,64 +309,6 @@ def _one(text: str) -> datetime | None:
         return parse_time(text)
     except ValueError:
         return None
-
-
-def _hashes(said: pl.DataFrame, names: Sequence[str]) -> pl.Series:
-    """`row_hash`: MD5 of the fields that are there, each with its name; DuckDB does it for whole columns.
-
-    A field that is not there adds nothing, so a column known later does not change old keys. MD5
-    names rows here, it guards nothing.
-    """
-    parts: list[pl.Expr] = []
-    for name in names:
-        value = (pl.col(name).dt.epoch("us") if said.schema[name].is_temporal() else pl.col(name)).cast(pl.String)
-        if not said[name].null_count():
-            parts += [pl.lit(f"\x1f{name}="), value]
-        elif said[name].null_count() < said.height:
-            parts.append((pl.lit(f"\x1f{name}=") + value).fill_null(""))
-    written = said.select(pl.concat_str(parts).alias("said")).to_arrow(compat_level=pl.CompatLevel.newest())
-    with _hasher().cursor() as connection:
-        # A reader, not a table: gathering the answer as a table costs as much as the hashes do.
-        hashed = connection.from_arrow(written).project("md5(said) as row_hash").to_arrow_reader().read_all()
-    return cast("pl.DataFrame", pl.from_arrow(hashed)).to_series().rechunk()
-
-
-@cache
-def _hasher() -> duckdb.DuckDBPyConnection:
-    """DuckDB for hashing alone; batches are hashed in threads of ours, so it needs none of its own."""
-    return duckdb.connect(config={"threads": 1})
-
-
-def _numbered(keyed: pl.DataFrame, native: str, seen: list[pl.DataFrame]) -> pl.DataFrame:
-    """Rows with unique keys: identical rows with an id are one, without an id they are counted.
-
-    `seen` remembers the keys of earlier batches of the file, as numbers: quick to compare, and where
-    two keys share one it only costs a look at the keys themselves.
-    """
-    numbers = keyed["row_hash"].hash()
-    repeated = numbers.is_duplicated()
-    for earlier in seen:
-        repeated |= numbers.is_in(earlier["number"].implode())
-    rows = keyed.select("row_hash").with_columns(numbers.alias("number"))
-    seen.append(rows)
-    if not repeated.any():
-        return keyed
-    doubles = keyed.filter(repeated).with_columns(ordinal=pl.int_range(pl.len()).over("row_hash"))
-    earlier_rows = pl.concat([rows.clear(), *seen[:-1]])
-    before = (
-        earlier_rows.join(rows.filter(repeated).unique(), on=["number", "row_hash"], how="semi")
-        .group_by("row_hash")
-        .agg(before=pl.len())
-    )
-    doubles = (
-        doubles.join(before, on="row_hash", how="left", maintain_order="left")
-        .with_columns(pl.col("ordinal") + pl.col("before").fill_null(0).cast(pl.Int64))
-        .filter((pl.col("ordinal") == 0) | pl.col(native).is_null())
-        .with_columns(again=pl.col("row_hash") + " again " + pl.col("ordinal").cast(pl.String))
-    )
-    counted = pl.when(pl.col("ordinal") > 0).then(_hashes(doubles, ["again"])).otherwise("row_hash")
-    doubles = doubles.with_columns(row_hash=counted).select(keyed.columns)
-    return pl.concat([keyed.filter(~repeated), doubles]).sort("row_number")
 
 
 def _resource(rows: DltResource, table: RawTable) -> DltResource:

@@ -27,9 +27,10 @@ def csv_content(text: Text, known: Callable[[Sequence[str]], int]) -> Content:
 
     Raises `SourceError` where it is no CSV, or where a quotation mark is never closed.
     """
-    if not _has_old_ends(text):
+    marks = _marks(text)
+    if marks is not None:
         header, delimiter = _header(text.head(), text.path, known)
-        if _is_regular(text, delimiter):
+        if not marks or all(_encloses(piece, ord(delimiter)) for piece in _records(text)):
             return _content(text, header, lambda: _frames(text, header, delimiter))
     said = text.whole()
     if "\r" in said and "\n" not in said:
@@ -83,29 +84,26 @@ def _first_record(piece: bytes) -> tuple[bytes, bytes]:
     return (piece[:end], piece[end:]) if end else (piece, b"")
 
 
-def _has_old_ends(text: Text) -> bool:
-    """Whether a line ends, or seems to end, in a carriage return alone."""
-    left = b""
+def _marks(text: Text) -> int | None:
+    """How many quotation marks there are; null where the file cannot be cut into pieces.
+
+    That is where a line seems to end in a carriage return alone, and where marks are not closed.
+    """
+    left, marks, unclosed = b"", 0, 0
     for piece in text.pieces():
         data = left + piece
         left = data[-1:] if data.endswith(b"\r") else b""
-        if data.count(b"\r") - len(left) != data.count(b"\r\n"):
-            return True
-    return bool(left)
-
-
-def _is_regular(text: Text, delimiter: str) -> bool:
-    """Whether quotation marks enclose whole fields everywhere: then the file can be cut where they are closed."""
-    open_, size = 0, 0
-    for piece in text.pieces():  # before cutting: a mark that is never closed must not gather the whole file
-        open_ = (open_ + piece.count(b'"')) % 2
-        size = size + len(piece) if open_ and b"\n" in piece else 0
-        if size > _MOST:
-            return False
-    return not open_ and all(_encloses(piece, ord(delimiter)) for piece in _records(text))
+        if b"\r" in data and data.count(b"\r") - len(left) != data.count(b"\r\n"):
+            return None
+        marks += piece.count(b'"')
+        unclosed = unclosed + len(piece) if marks % 2 else 0
+        if unclosed > _MOST:
+            return None
+    return None if left or marks % 2 else marks
 
 
 def _encloses(piece: bytes, delimiter: int) -> bool:
+    """Whether quotation marks enclose whole fields: then rows end where a line ends and marks are closed."""
     if b'"' not in piece:
         return True
     data = np.frombuffer(b"\n" + piece + b"\n", dtype=np.uint8)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from sources import activity_csv, activity_json, activity_text
 from sources.activity_files import open_file
+from sources.activity_keys import Seen
 
 JSON_START = b'{"person": "a", "kind": "like", "occurred_at": "2024"}\n'
 CSV_START = b"person,kind,occurred_at,x\n"
@@ -100,7 +102,7 @@ def test_csv_says_the_same_in_pieces_and_slowly(tmp_path, monkeypatch, said, end
         + written(said[middle:], end, quotes=quotes)
     )
     with monkeypatch.context() as patch:
-        patch.setattr(activity_csv, "_is_regular", lambda *_: False)
+        patch.setattr(activity_csv, "_marks", lambda _: None)
         whole = rows(path)
         is_plain = strange in (b"", b"\n", b",,,\n")
         patch.setattr(activity_csv.pl, "read_csv", refuse)
@@ -130,4 +132,18 @@ def test_a_mark_never_closed_does_not_gather_the_file(tmp_path, monkeypatch):
     text = 'person,kind,occurred_at\n"a,like,2024\n' + "b,like,2024\n" * 100 + '"c,like,2024\n'
     path = tmp_path / "a.csv"
     path.write_text(text)
-    assert not activity_csv._is_regular(activity_text.Text.of(path), ",")
+    assert activity_csv._marks(activity_text.Text.of(path)) is None
+
+
+@given(batches=st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=5), max_size=9), shared=st.booleans())
+def test_keys_of_earlier_batches_are_counted(batches, shared):
+    seen = Seen()
+    earlier: Counter[str] = Counter()
+    for number, batch in enumerate(batches):
+        keys = [key if shared else f"{key}{number}" for key in batch]
+        before = seen.before(pl.Series(keys))
+        assert (before is None) == (len(set(keys)) == len(keys) and not any(earlier[key] for key in keys))
+        if before is not None:
+            assert before.to_list() == [earlier[key] for key in keys]
+        earlier.update(keys)
+    assert sum(map(len, seen.first.runs)) == earlier.total()
