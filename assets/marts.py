@@ -186,6 +186,7 @@ def mart_summary(
     )
     return summary.summary(
         dim_account,
+        fct_collection_span,
         summary.measures(
             mart_cadence, mart_listening, mart_value, mart_growth_month, mart_retention_cohort, circle, as_of=as_of
         ),

@@ -9,12 +9,13 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from assets.metrics.coverage import ALL
+from assets.metrics.coverage import ALL, coverage_share
 from assets.metrics.intervals import wilson
 from assets.metrics.people import last_complete
 from assets.metrics.visible import end_of
 
 QUARTER = timedelta(days=91)
+YEAR = timedelta(days=364)
 RETAINED_AFTER_MONTHS = 3
 COHORTS = 12
 
@@ -109,19 +110,31 @@ _ABSENT = {
     "relationships": "inbound not offered, or known for too short a time",
 }
 """Why a measure of the question is null where the mart has no row of the account."""
+_STREAMS = {"consistency": "posts", "value": "inbound", "relationships": "inbound"}
+"""Whose coverage a measure rests on; those of listening rest on both directions, a share of posts on posts."""
+_BOTH = "both directions"
 _NOT_LISTENING = "neither inbound nor outbound offered"
 """The same of the measures of listening, which need other streams than the rest of their question."""
 
 
-def summary(dim_account: pl.LazyFrame, now: pl.LazyFrame, before: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+def summary(
+    dim_account: pl.LazyFrame,
+    fct_collection_span: pl.LazyFrame,
+    now: pl.LazyFrame,
+    before: pl.LazyFrame,
+    *,
+    as_of: date,
+) -> pl.LazyFrame:
     """`mart_summary`: every measure of every account; `now` and `before` come from `measures`.
 
-    A measure that an account has no row for is there with a null value and a note.
+    A measure that an account has no row for is there with a null value and a note. `coverage_share` is that of the
+    stream that the measure rests on, over the 364 days that end with `as_of`: of both directions the lower one.
     """
     every = pl.LazyFrame(
         {
             "metric": [m.name for m in MEASURES],
             "question": [m.question for m in MEASURES],
+            "stream": [_stream(m) for m in MEASURES],
             "absent": [_NOT_LISTENING if m in LISTENING else _ABSENT[m.question] for m in MEASURES],
         }
     )
@@ -131,12 +144,41 @@ def summary(dim_account: pl.LazyFrame, now: pl.LazyFrame, before: pl.LazyFrame, 
         .join(every, how="cross")
         .join(now, on=key, how="left")
         .join(before.select(*key, previous="value"), on=key, how="left")
+        .join(_coverage(dim_account, fct_collection_span, as_of=as_of), on=["account_id", "stream"], how="left")
         .select(
             pl.lit(as_of).alias("as_of"),
-            *("account_id", "metric", "question", "value", "low", "high", "n", "previous"),
+            *("account_id", "metric", "question", "value", "low", "high", "n", "coverage_share", "previous"),
             note=pl.when(pl.col("value").is_null()).then(pl.coalesce("note", "absent")).otherwise("note"),
         )
     )
+
+
+def _stream(measure: Measure) -> str:
+    if measure in LISTENING:
+        return _BOTH
+    return "posts" if measure.name == "promotional_share_28d" else _STREAMS[measure.question]
+
+
+def _coverage(dim_account: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """How much of the year was collected: `account_id, stream, coverage_share`, null where it is not offered."""
+    year = dim_account.select(
+        "account_id",
+        platform=pl.lit(ALL),
+        from_date=pl.lit(as_of - YEAR + timedelta(days=1)),
+        to_date=pl.lit(as_of),
+    )
+    each = [
+        coverage_share(year, fct_collection_span, stream=stream, as_of=as_of).select(
+            "account_id", pl.lit(stream).alias("stream"), "coverage_share"
+        )
+        for stream in ("posts", "inbound", "outbound")
+    ]
+    directions = pl.concat(each[1:])
+    # Where one direction is not offered there is nothing to take the lower of.
+    both = directions.group_by("account_id").agg(
+        pl.when(pl.col("coverage_share").null_count() == 0).then(pl.col("coverage_share").min()).alias("coverage_share")
+    )
+    return pl.concat([each[0], each[1], both.select("account_id", pl.lit(_BOTH).alias("stream"), "coverage_share")])
 
 
 def measures(

@@ -92,7 +92,7 @@ def test_a_null_number_says_why() -> None:
     marts.append(nobody())
     measured = summary.measures(*marts, as_of=THEN)
     accounts = pl.LazyFrame({"account_id": ["a", "b"]})
-    frame = summary.summary(accounts, measured, measured, as_of=THEN)
+    frame = summary.summary(accounts, empty(TABLES["fct_collection_span"]).lazy(), measured, measured, as_of=THEN)
     found = enforce(TABLES["mart_summary"], frame)
     notes = dict(found.filter(account_id="a").select("metric", "note").iter_rows())
     no_year = "no ties of a year earlier to compare with, or less than 90 % of either time was collected"
@@ -178,3 +178,25 @@ def test_concentration_is_null_where_it_says_nothing() -> None:
     assert notes(visits("a", date(2023, 12, 1)), short) == [
         "less than 90 % of the last 365 days was collected", "only one platform offers inbound",
     ]  # fmt: skip
+
+
+def test_each_measure_says_how_much_of_its_stream_was_collected() -> None:
+    start = THEN - timedelta(days=363)
+    half, quarter = start + timedelta(days=182), start + timedelta(days=91)
+    day = timedelta(days=1)
+    known = spans(
+        span(start, THEN, stream="posts"),
+        span(start, half - day),
+        span(half, THEN, status="down"),
+        span(start, quarter - day, stream="outbound"),
+        span(quarter, THEN, stream="outbound", status="down"),
+    )
+    marts = ("mart_cadence", "mart_listening", "mart_value", "mart_growth_month", "mart_retention_cohort")
+    measured = summary.measures(*(empty(TABLES[name]).lazy() for name in marts), nobody(), as_of=THEN)
+    accounts = pl.LazyFrame({"account_id": ["a", "b"]})
+    found = enforce(TABLES["mart_summary"], summary.summary(accounts, known, measured, measured, as_of=THEN))
+    shares = dict(found.filter(account_id="a").select("metric", "coverage_share").iter_rows())
+    assert shares["steadiness"] == shares["promotional_share_28d"] == 1
+    assert shares["value_per_post"] == shares["active"] == shares["multi_platform_share"] == 0.5
+    assert shares["response_rate_24h"] == shares["availability_days_share"] == 0.25
+    assert found.filter(account_id="b")["coverage_share"].null_count() == len(summary.MEASURES)

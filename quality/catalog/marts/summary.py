@@ -34,5 +34,6 @@ mart_summary = Table(
                 c.text("note", "Why the number is null, or what to keep in mind.", nullable=True),
             )
         ),
+        coverage,
     ),
 )  # fmt: skip
