@@ -6,6 +6,7 @@ Complete counts of what happened; the models of who is still alive are in `bgbb`
 from datetime import date
 
 import narwhals as nw
+import numpy as np
 import polars as pl
 
 from assets.metrics.bgbb import fit_bgbb
@@ -86,31 +87,49 @@ def cohort(
     )
     unknown = collected(unknown.select(*_KEYS, pl.col("period").alias("month")))
     by_cohort = (*_KEYS, "cohort")
-    cells = (
+    cohorts = collected(
         seen.group_by(*by_cohort)
         .agg(pl.col("last_seen").sum().cast(pl.Int64).alias("people"))
         .join(begun.select(*_KEYS, "birth_day"), on=_KEYS, how="inner")
         .filter(pl.col("cohort") <= last, pl.col("cohort") >= month_of(pl.col("birth_day")))
         .join(unknown, left_on=by_cohort, right_on=[*_KEYS, "month"], how="anti")
         .sort(by_cohort)
-        .select(*by_cohort, "people", pl.int_ranges(0, last + 1 - pl.col("cohort")).alias("k"))
-        .explode("k")
-        .join(seen, on=[*by_cohort, "k"], how="left", maintain_order="left")
-        .with_columns(pl.col("retained", "last_seen").fill_null(0).cast(pl.Int64))
-        .with_columns(
-            # People last seen before the k-th month cannot be retained in it or later.
-            (pl.col("people") - pl.col("last_seen").cum_sum().over(by_cohort) + pl.col("last_seen")).alias("later"),
-            (pl.col("cohort") + pl.col("k")).alias("month"),
+        .with_columns((last + 1 - pl.col("cohort")).alias("length"))
+        .select(
+            pl.int_range(pl.len()).alias("number"),
+            (pl.col("length").cum_sum() - pl.col("length")).alias("offset"),
+            "length",
+            *by_cohort,
+            "people",
         )
-        .join(unknown, on=[*_KEYS, "month"], how="anti", maintain_order="left")
     )
+    return _cells(cohorts, collected(_steps(cohorts, seen)), unknown, as_of=as_of)
+
+
+def _steps(cohorts: pl.LazyFrame, seen: pl.LazyFrame) -> pl.LazyFrame:
+    """What the cells say: a row for each month in which people of a cohort came, and one for the quiet months after it.
+
+    In order of cohort and month, two rows each time: in a quiet month nobody is retained, and between two months in
+    which people came nothing changes. The first month of a cohort is always one of those.
+    """
+    by_cohort = (*_KEYS, "cohort")
+    here, gone = pl.col("retained"), pl.col("last_seen").cum_sum().over("number", order_by="k")
+    came = (
+        seen.join(cohorts.select("number", "length", *by_cohort, "people"), on=by_cohort, how="inner")
+        .filter(pl.col("k") < pl.col("length"))
+        .select("number", "k", "people", "retained", pl.col("last_seen").cast(pl.Int64))
+        # People last seen before the k-th month cannot be retained in it or later.
+        .with_columns((pl.col("people") - gone).alias("after"))
+    )
+    each = pl.concat([
+        came.select("number", "k", "people", here.cast(pl.Int64), (pl.col("after") + pl.col("last_seen")).alias("later"), is_quiet=False),
+        came.select("number", "k", "people", here.cast(pl.Int64) * 0, pl.col("after").alias("later"), is_quiet=True),
+    ]).sort("number", "k", "is_quiet")  # fmt: skip
     low, high = wilson(pl.col("retained"), pl.col("people"))
     later_low, later_high = wilson(pl.col("later"), pl.col("people"))
-    return cells.select(
-        pl.lit(as_of).alias("as_of"),
-        *_KEYS,
-        as_date(period_start(pl.col("cohort"), "month")).alias("cohort_month"),
-        pl.col("k").alias("period"),
+    return each.select(
+        "number",
+        "k",
         "people",
         "retained",
         (pl.col("retained") / pl.col("people")).alias("retained_rate"),
@@ -120,5 +139,48 @@ def cohort(
         (pl.col("later") / pl.col("people")).alias("retained_or_later_rate"),
         later_low.alias("retained_or_later_rate_low"),
         later_high.alias("retained_or_later_rate_high"),
-        (month_of(day_number(as_of) + 1) - pl.col("month") <= _EDGE_MONTHS).alias("is_right_edge"),
+    )
+
+
+def _cells(cohorts: pl.LazyFrame, steps: pl.LazyFrame, unknown: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """Every cell, in order: which step it shows is counted, since joining millions of cells takes seconds."""
+    of, told = cohorts.collect(), steps.collect()
+    offset, length = of["offset"].to_numpy(), of["length"].to_numpy()
+    number = np.repeat(np.arange(of.height), length)
+    k = np.arange(number.size) - offset[number]
+    came = told[::2]
+    is_step = np.zeros(number.size, dtype=bool)
+    is_step[offset[came["number"].to_numpy()] + came["k"].to_numpy()] = True
+    step = 2 * np.cumsum(is_step) - 1 - is_step
+    month = pl.col("month") - pl.col("cohort")
+    holes = (
+        cohorts.join(unknown, on=_KEYS, how="inner")
+        .filter(month >= 0, month < pl.col("length"))
+        .select(pl.col("offset") + month)
+        .collect()
+        .to_series()
+        .to_numpy()
+    )
+    if holes.size:
+        is_known = np.ones(number.size, dtype=bool)
+        is_known[holes] = False
+        number, k, step = number[is_known], k[is_known], step[is_known]
+    edge = month_of(day_number(as_of) + 1) - _EDGE_MONTHS
+    of_cohort = of.lazy().select(
+        *_KEYS, "cohort", as_date(period_start(pl.col("cohort"), "month")).alias("cohort_month")
+    )
+    return pl.concat(
+        [
+            of_cohort.select(pl.all().gather(number)),
+            pl.LazyFrame({"period": k}),
+            told.lazy().drop("number", "k").select(pl.all().gather(step)),
+        ],
+        how="horizontal",
+    ).select(
+        pl.lit(as_of).alias("as_of"),
+        *_KEYS,
+        "cohort_month",
+        "period",
+        *told.columns[2:],
+        (pl.col("cohort") + pl.col("period") >= edge).alias("is_right_edge"),
     )
