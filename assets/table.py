@@ -8,7 +8,7 @@ catalogue's to say. What lives here must not know what any table means.
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
@@ -25,6 +25,8 @@ NIGHTS = dg.DailyPartitionsDefinition(start_date="2000-01-01")
 
 _ARGUMENTS = ("as_of", "settings")
 OWNERS = ["team:data"]
+IN_ENGINE = "in_engine_of"
+"""Metadata of an input that comes as a frame of the engine chosen for that table; the others are Polars."""
 
 
 def table_asset(function: Callable[..., pl.LazyFrame]) -> dg.AssetsDefinition:
@@ -43,9 +45,10 @@ def asset_of(
     tables = {name: upstream_of(name) for name in parameters if name not in _ARGUMENTS}
     upstream = [name for names in tables.values() for name in names]
 
-    def compute(context: dg.AssetExecutionContext, **inputs: Any) -> pl.LazyFrame:
+    def compute(context: dg.AssetExecutionContext, **inputs: Any) -> Any:
         arguments: dict[str, Any] = {
-            name: pl.concat([inputs[table] for table in names]) for name, names in tables.items()
+            name: inputs[names[0]] if len(names) == 1 else pl.concat([inputs[table] for table in names])
+            for name, names in tables.items()
         }
         if "as_of" in parameters:
             arguments["as_of"] = date.fromisoformat(context.partition_key)
@@ -62,7 +65,14 @@ def asset_of(
         kinds={"polars", "duckdb"},
         owners=OWNERS,
         tags={"layer": table.layer},
-        ins={name: dg.AssetIn(key=dg.AssetKey(name), input_manager_key="tables") for name in upstream},
+        ins={
+            name: dg.AssetIn(
+                key=dg.AssetKey(name),
+                input_manager_key="tables",
+                metadata={IN_ENGINE: table.name} if is_in_engine(table, parameters, name) else None,
+            )
+            for name in upstream
+        },
         partitions_def=NIGHTS if table.follows_as_of else None,
         io_manager_key="tables",
         required_resource_keys={"settings"},
@@ -75,6 +85,18 @@ def asset_of(
             **code_reference(function),
         },
     )(compute)
+
+
+def is_in_engine(table: Table, parameters: Sequence[str], name: str) -> bool:
+    """Whether the table's function takes that input in any engine: all of a fold's, a mart's folds and their people.
+
+    >>> from quality.catalog.tables import TABLES
+    >>> takes = ("fold_relationship_day", "dim_identity", "dim_post")
+    >>> [is_in_engine(TABLES["mart_spike"], takes, name) for name in takes]
+    [True, True, False]
+    """
+    reads_fold = any(parameter.startswith("fold_") for parameter in parameters)
+    return table.layer == "folds" or (reads_fold and (name.startswith("fold_") or name == "dim_identity"))
 
 
 def _tables(parameter: str) -> tuple[str, ...]:

@@ -42,16 +42,16 @@ def build(home: Path) -> dg.Definitions:
         schedules=[schedules.every_night],
         resources={
             "settings": dg.ResourceDefinition(lambda _: settings_module.load(home)),
-            "warehouse": dg.ResourceDefinition(lambda _: _warehouse(settings.warehouse_path)),
+            "warehouse": dg.ResourceDefinition(lambda _: _warehouse(settings_module.load(home))),
             "tables": tables_io_manager,
             "dlt_runner": DagsterDltResource(),
         },
     )
 
 
-def _warehouse(path: Path) -> Iterator[Any]:
-    warehouse = Warehouse(path)
-    with sole_use(path.parent):
+def _warehouse(settings: settings_module.Settings) -> Iterator[Any]:
+    warehouse = Warehouse(settings.warehouse_path, settings.memory)
+    with sole_use(settings.home):
         try:
             yield warehouse
         finally:

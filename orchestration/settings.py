@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import tomllib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,9 @@ WEIGHTS: Mapping[str, float] = {
     "follow": 0.0,
     "rsvp": 0.0,
 }
+
+
+ENGINES = ("auto", "polars", "duckdb", "spark")
 
 
 class SettingsError(ValueError):
@@ -60,6 +64,11 @@ class Settings:
     bots: tuple[str, ...] = ()
     same_person: tuple[tuple[str, ...], ...] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
+    engine: str = "auto"
+    memory: str | None = None
+    spark_master: str = "local[2]"
+    spark_store: str | None = None
+    spark: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def config_path(self) -> Path:
@@ -121,6 +130,8 @@ def token(source: str, account_id: str) -> str | None:
 
 def prepare_environment(folder: Path) -> None:
     """Switch telemetry off and point the libraries at `folder`, before any of them is imported."""
+    # Great Expectations imports PySpark where it is installed; no step uses pandas with it.
+    warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
     (folder / "dagster").mkdir(parents=True, exist_ok=True)
     instance = folder / "dagster" / "dagster.yaml"
     if not instance.exists():
@@ -166,7 +177,10 @@ def load(folder: Path | None = None) -> Settings:
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}. It must be a file of yours.") from error
     top = _Part(path, "the top level", content)
-    top.only("account", "weights", "report_names", "store_text", "bots", "same_person", "budgets")
+    top.only(
+        "account", "weights", "report_names", "store_text", "bots", "same_person", "budgets",
+        "engine", "memory", "spark_master", "spark_store", "spark",
+    )  # fmt: skip
     accounts = tuple(_account(part) for part in top.tables("account"))
     twice = sorted({a.name for a in accounts if sum(b.name == a.name for b in accounts) > 1})
     if twice:
@@ -180,6 +194,11 @@ def load(folder: Path | None = None) -> Settings:
         bots=top.texts("bots"),
         same_person=top.groups("same_person"),
         budgets=_budgets(path, top),
+        engine=_engine(top),
+        memory=_memory(top),
+        spark_master=_spark_master(top),
+        spark_store=top.text("spark_store") or None,
+        spark=_spark(top),
     )
 
 
@@ -246,6 +265,37 @@ def _weights(path: Path, top: _Part) -> dict[str, float]:
             )
         weights[kind] = float(weight)
     return weights
+
+
+def _engine(top: _Part) -> str:
+    engine = top.text("engine", "auto")
+    if engine not in ENGINES:
+        raise top.refuse("engine", f"one of {', '.join(ENGINES)}")
+    return engine
+
+
+def _memory(top: _Part) -> str | None:
+    memory = top.text("memory").replace(" ", "")
+    if memory and not re.fullmatch(r"[1-9]\d*(\.\d+)?[MG]B", memory):
+        raise top.refuse("memory", 'an amount such as "800MB" or "4GB"')
+    return memory or None
+
+
+def _spark_master(top: _Part) -> str:
+    master = top.text("spark_master", "local[2]")
+    if not re.match(r"local(\[[\w*,]+\])?$|(spark|k8s)://|yarn$", master):
+        raise top.refuse(
+            "spark_master", 'a master\'s address, as "local[2]", "spark://host:7077" or "k8s://https://host"'
+        )
+    return master
+
+
+def _spark(top: _Part) -> dict[str, str]:
+    """Spark's own settings, by their own names."""
+    given = top.entry.get("spark", {})
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise top.refuse("spark", 'a table of texts: the header [spark], and below it "spark.executor.cores" = "4"')
+    return dict(given)
 
 
 def _budgets(path: Path, top: _Part) -> dict[str, float]:

@@ -3,6 +3,7 @@
 The only module that imports PySpark, and only inside its functions: who does not choose it needs neither it nor Java.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from orchestration.settings import SettingsError
 NEEDED = 'engine = "spark" needs PySpark and Java 17 or newer'
 
 
-def session(master: str, *, folder: Path, memory: str, more: dict[str, str] | None = None) -> Any:
+def session(master: str, *, folder: Path, memory: str | None = None, more: Mapping[str, str] | None = None) -> Any:
     """A Spark session on `master` (`local[2]`, `spark://host:7077`, ...), in UTC, working below `folder`.
 
     Timestamps and dates mean UTC whatever the machine's zone; a sum that overflows fails instead of wrapping. `more`
@@ -27,8 +28,7 @@ def session(master: str, *, folder: Path, memory: str, more: dict[str, str] | No
         ) from error
     local = master.startswith("local")
     options = {
-        "spark.driver.memory": memory,
-        "spark.executor.memory": memory,
+        **({"spark.driver.memory": _java(memory), "spark.executor.memory": _java(memory)} if memory else {}),
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
@@ -51,6 +51,16 @@ def session(master: str, *, folder: Path, memory: str, more: dict[str, str] | No
         ) from error
     opened.sparkContext.setLogLevel("ERROR")
     return opened
+
+
+def _java(memory: str) -> str:
+    """An amount as Java writes it: whole, in megabytes.
+
+    >>> _java("1.5GB"), _java("800MB")
+    ('1536m', '800m')
+    """
+    amount, unit = float(memory[:-2]), memory[-2:].upper()
+    return f"{int(amount * (1024 if unit == 'GB' else 1))}m"
 
 
 def stop(session: Any) -> None:

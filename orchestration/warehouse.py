@@ -6,7 +6,7 @@ the rows of its own `as_of` to the schema `past`, which nobody reads afterwards.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -16,8 +16,9 @@ import polars as pl
 import pyarrow as pa
 from polars.io.plugins import register_io_source
 
+from assets.metrics.engines import KEPT
 from orchestration.sole_use import WarehouseError, hold, let_go
-from quality.catalog.model import Table, empty, enforce
+from quality.catalog.model import ContractError, Dtype, Table, check_columns, empty, enforce
 from quality.catalog.tables import TABLES
 from quality.render import comments
 
@@ -45,6 +46,21 @@ def _opening(said: str) -> str:
     return f"{first}. Check the file, its folder and the space on the disk."
 
 
+def enforced(table: Table, columns: Sequence[str]) -> str:
+    """A query for the rows of the view `incoming_rows` in contract order, with the table's types; NaN is null.
+
+    Raises `ContractError` where a column is missing or not declared.
+    """
+    check_columns(table, columns)
+    typed = (
+        f'nullif(cast("{c.name}" as {c.dtype.duckdb}), \'nan\'::double) as "{c.name}"'
+        if c.dtype is Dtype.FLOAT
+        else f'cast("{c.name}" as {c.dtype.duckdb}) as "{c.name}"'
+        for c in table.columns
+    )
+    return f"select {', '.join(typed)} from incoming_rows"  # noqa: S608 - names come from the catalogue
+
+
 def is_sorted(rows: pl.DataFrame, key: Sequence[str]) -> bool:
     """Whether the rows are in the order of the key: looking costs a fiftieth of sorting.
 
@@ -68,9 +84,10 @@ def in_row_groups(rows: pl.DataFrame) -> pa.Table:
 class Warehouse:
     """Reads and writes catalogue tables in `path`. Opens the file when first needed."""
 
-    def __init__(self, path: Path) -> None:
-        """Remember where the file is; nothing is opened yet."""
+    def __init__(self, path: Path, memory: str | None = None) -> None:
+        """Remember where the file is, and how much memory DuckDB may use; nothing is opened yet."""
         self.path = str(path)
+        self.memory = memory
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def connect(self) -> duckdb.DuckDBPyConnection:
@@ -87,6 +104,11 @@ class Warehouse:
                 let_go(home)
                 raise WarehouseError(f"{self.path} cannot be opened: {_opening(str(error))}") from error
             self._connection.execute("set timezone = 'UTC'")
+            self._connection.execute(f"set temp_directory = '{home / 'scratch'}'")
+            if self.memory:
+                # What does not fit goes to disk; the order that nobody asked for is not worth memory.
+                self._connection.execute(f"set memory_limit = '{self.memory}'")
+                self._connection.execute("set preserve_insertion_order = false")
             for schema in ("staging", "core", "folds", "marts", "private", "meta"):
                 self._connection.execute(f"create schema if not exists {schema}")
             self._connection.execute("create table if not exists meta.newest (as_of date)")
@@ -177,11 +199,14 @@ class Warehouse:
         )
         return bool(row and row[0])
 
-    def rows(self, name: str) -> int:
+    def rows(self, name: str, as_of: date | None = None) -> int:
         """How many rows the table has; none where it was never written."""
-        schema, table = self.location(name)
+        schema, table = self.location(name, as_of)
         if not self.has(schema, table):
             return 0
+        return self._count(schema, table)
+
+    def _count(self, schema: str, table: str) -> int:
         row = self.connect().execute(f'select count(*) from "{schema}"."{table}"').fetchone()  # noqa: S608
         return int(row[0]) if row else 0
 
@@ -201,17 +226,49 @@ class Warehouse:
             query += f" where as_of = date '{as_of}'"
         return self._scan(query)
 
-    def write(self, table: Table, frame: pl.DataFrame | pl.LazyFrame, as_of: date | None = None) -> int:
-        """Replace the table (or, where it keeps history, the rows of `as_of`) and return the rows written."""
+    def relation(self, name: str, as_of: date | None = None) -> duckdb.DuckDBPyRelation:
+        """The catalogue table as a relation of this connection: what reads it runs in DuckDB."""
+        schema, table = self.location(name, as_of)
+        if not self.has(schema, table):
+            return self.connect().from_arrow(empty(TABLES[name]).to_arrow())
+        return self.connect().table(f'"{schema}"."{table}"')
+
+    def drop_kept(self) -> None:
+        """Drop what steps kept for themselves while a table was computed."""
+        connection = self.connect()
+        found = connection.execute(
+            "select table_name from duckdb_tables() where temporary and starts_with(table_name, ?)", [KEPT]
+        ).fetchall()
+        for (name,) in found:
+            connection.execute(f'drop table temp."{name}"')
+
+    def write(
+        self, table: Table, frame: pl.DataFrame | pl.LazyFrame | duckdb.DuckDBPyRelation, as_of: date | None = None
+    ) -> int:
+        """Replace the table (or, where it keeps history, the rows of `as_of`) and return the rows written.
+
+        A relation of this connection goes from DuckDB to DuckDB. Raises `ContractError` as `enforce` does.
+        """
+        if isinstance(frame, duckdb.DuckDBPyRelation):
+            query = f"{enforced(table, frame.columns)} order by {', '.join(table.key)}"
+            return self._replace(table, as_of, lambda into: frame.query("incoming_rows", f"insert into {into} {query}"))
         rows = enforce(table, frame)
         if table.layer != "staging":
             # Sorted storage compresses and prunes; staging is only read whole.
             rows = rows if is_sorted(rows, table.key) else rows.sort(table.key)
+        connection = self.connect()
+        connection.register("incoming_rows", in_row_groups(rows))
+        try:
+            insert = "insert into {} select * from incoming_rows"
+            return self._replace(table, as_of, lambda into: connection.execute(insert.format(into)))
+        finally:
+            connection.unregister("incoming_rows")
+
+    def _replace(self, table: Table, as_of: date | None, insert: Callable[[str], object]) -> int:
         schema, name = self.location(table.name, as_of)
         columns = ", ".join(f'"{column.name}" {column.dtype.duckdb}' for column in table.columns)
         connection = self.connect()
         had = self.has(schema, name)
-        connection.register("incoming_rows", in_row_groups(rows))
         try:
             connection.execute("begin")
             connection.execute(f'create schema if not exists "{schema}"')
@@ -221,19 +278,22 @@ class Warehouse:
                     f'insert into "{schema}"."{name}__next" select * from "{schema}"."{name}" where as_of <> ?',  # noqa: S608
                     [as_of],
                 )
-            connection.execute(f'insert into "{schema}"."{name}__next" select * from incoming_rows')  # noqa: S608
+            kept = self._count(schema, f"{name}__next")
+            insert(f'"{schema}"."{name}__next"')
+            written = self._count(schema, f"{name}__next") - kept
             self._swap(schema, name, had=had)
             for statement in comments(table) if schema == table.layer else ():
                 connection.execute(statement)
             if schema == "core" and name == "fct_collection_span":
                 connection.execute(DAY_VIEW)
             connection.execute("commit")
+        except duckdb.ConversionException as error:
+            connection.execute("rollback")
+            raise ContractError(f"{table.name}: a value does not fit its column's type: {error}") from error
         except duckdb.Error:
             connection.execute("rollback")
             raise
-        finally:
-            connection.unregister("incoming_rows")
-        return rows.height
+        return written
 
     def _swap(self, schema: str, name: str, *, had: bool) -> None:
         connection = self.connect()

@@ -214,7 +214,7 @@ def weeks_of(days: People, opportunities: People) -> People:
 
 
 def opportunity_weeks(
-    people: IntoLazyFrame, dim_post: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
+    people: People | IntoLazyFrame, dim_post: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> pl.LazyFrame:
     """In which weeks could somebody have come? `account_id, week, number, weeks`, numbered from 0 within the account.
 
@@ -276,6 +276,7 @@ def relationship(
     where less than 90 % of the silence was collected. Probabilities are those of
     `expectation.with_expectations`.
     """
+    fct_collection_span = collected(fct_collection_span)
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
     days = kept(active_days(people).filter(nw.col("platform") == ALL))
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))

@@ -5,6 +5,7 @@ Nothing here knows Dagster, Great Expectations or a database connection; everyth
 The entries themselves are in the modules beside this one; `tables.py` gathers them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -183,14 +184,19 @@ def enforce(table: Table, frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """
     lazy = frame.lazy()
     schema = lazy.collect_schema()
-    missing = [name for name in table.column_names if name not in schema]
-    extra = [name for name in schema if name not in table.column_names]
-    if missing or extra:
-        raise ContractError(f"{table.name}: missing columns {missing}, columns not in the catalogue {extra}")
+    check_columns(table, list(schema))
     try:
         return lazy.select(_cast(column, schema[column.name]) for column in table.columns).collect()
     except pl.exceptions.InvalidOperationError as error:
         raise ContractError(f"{table.name}: a value does not fit its column's type: {error}") from error
+
+
+def check_columns(table: Table, columns: Sequence[str]) -> None:
+    """Raise `ContractError` unless these are the table's columns, in any order."""
+    missing = [name for name in table.column_names if name not in columns]
+    extra = [name for name in columns if name not in table.column_names]
+    if missing or extra:
+        raise ContractError(f"{table.name}: missing columns {missing}, columns not in the catalogue {extra}")
 
 
 def _cast(column: Column, actual: pl.DataType) -> pl.Expr:

@@ -36,6 +36,6 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder: Path = tmp_path_factory.mktemp("spark")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        opened = session("local[2]", folder=folder, memory="1g", more=SMALL)
+        opened = session("local[2]", folder=folder, memory="1GB", more=SMALL)
     yield opened
     stop(opened)

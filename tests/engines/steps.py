@@ -11,7 +11,20 @@ from typing import Any, NamedTuple
 import narwhals as nw
 import polars as pl
 
-from assets.metrics import fold, growth, lapse, people, relationship, retention, retention_curve, spike, visible
+from assets.metrics import (
+    fold,
+    followers,
+    growth,
+    lapse,
+    listening,
+    people,
+    relationship,
+    retention,
+    retention_curve,
+    spike,
+    value,
+    visible,
+)
 from assets.metrics.coverage import ALL
 from tests.engines.frames import WEIGHTS, Tables
 
@@ -61,6 +74,9 @@ STEPS: dict[str, Step] = {
     "returns": Step(retention_curve.returns, ("silences",)),
     "first_signs": Step(retention_curve.first_signs, ("persons", "clock_days")),
     "origins": Step(retention_curve.origins, ("first_signs",)),
+    "exchanges": Step(listening.exchanges, ("fold_response", "dim_identity")),
+    "follow_log": Step(followers.follow_log, ("fold_relationship_day", "dim_identity")),
+    "given": Step(value.given, ("fold_post_value", "dim_identity")),
     "strata": Step(retention_curve.strata, ("followed",)),
 }
 

@@ -31,34 +31,12 @@ def compare(tables: Tables, put: Put, *, as_of: date) -> None:
     assert not differing
 
 
-def in_a_row(tables: Tables, put: Put, *, as_of: date) -> None:
-    """All steps one after the other in the engine, whose last rows must be the same."""
-    wanted = reference(tables, as_of=as_of)
-    made: dict[str, nw.LazyFrame[Any]] = {}
-
-    def frames(name: str) -> nw.LazyFrame[Any]:
-        return made[name] if name in made else put(name, wanted[name])
-
-    for name, step in STEPS.items():
-        made[name] = nw.from_native(run(step, frames, as_of=as_of))
-    for name in ("tie_states", "totals", "lifecycle_counts", "strength_a_year_apart", "lifetimes", "origins"):
-        assert not differences(made[name].to_native(), wanted[name])
-
-
 @given(tables=communities(accounts=6))
 @settings(max_examples=6, phases=WITHOUT_SHRINKING)
 def test_random_communities_on_duckdb(tables: Tables) -> None:
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         compare(tables, lambda name, frame: on_duckdb(frame, connection, name), as_of=AS_OF)
-
-
-@given(tables=communities(accounts=6))
-@settings(max_examples=2, phases=WITHOUT_SHRINKING)
-def test_all_steps_in_a_row_on_duckdb(tables: Tables) -> None:
-    with duckdb.connect() as connection:
-        connection.execute("set timezone = 'UTC'")
-        in_a_row(tables, lambda name, frame: on_duckdb(frame, connection, name), as_of=AS_OF)
 
 
 @pytest.mark.spark

@@ -1,0 +1,70 @@
+"""Which engine is faster for each step: folds, and marts that start from a fold, on the tables of a home.
+
+`python -m orchestration.bench_engines HOME AS_OF [ENGINE ...]` computes each of them in each engine as a night does (from
+the warehouse, into the warehouse, best of two; nothing is published) and prints seconds. Work on a copy of a home.
+"""
+
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+
+from assets.table import is_in_engine
+from orchestration import definitions
+from orchestration import settings as settings_module
+from orchestration.io import TablesIOManager
+from orchestration.spark_store import SparkStore
+from orchestration.warehouse import Warehouse
+from quality.catalog.tables import TABLES
+
+TIMES = 2
+
+
+def seconds(home: Path, as_of: date, engine: str) -> dict[str, float]:
+    """The seconds of each step that has a choice, in that engine."""
+    settings = replace(settings_module.load(home), engine=engine)
+    took: dict[str, float] = {}
+    assets = {a.key.path[-1]: a for a in definitions.build(home).assets or () if isinstance(a, dg.AssetsDefinition)}
+    with (
+        closing(Warehouse(settings.warehouse_path, settings.memory)) as warehouse,
+        closing(SparkStore(settings, warehouse)) as store,
+    ):
+        tables = TablesIOManager(warehouse, settings, store)
+        for name, asset in assets.items():
+            upstream = [key.path[-1] for key in asset.dependency_keys]
+            if name not in TABLES or not (
+                TABLES[name].layer == "folds" or any(u.startswith("fold_") for u in upstream)
+            ):
+                continue
+            took[name] = min(_once(asset, tables, as_of) for _ in range(TIMES))
+    return took
+
+
+def _once(asset: dg.AssetsDefinition, tables: TablesIOManager, as_of: date) -> float:
+    table, upstream = TABLES[asset.key.path[-1]], [key.path[-1] for key in asset.dependency_keys]
+    started = time.perf_counter()
+    inputs = {
+        name: tables.load(name, as_of, reader=table.name if is_in_engine(table, upstream, name) else None)
+        for name in upstream
+    }
+    context = dg.build_asset_context(partition_key=as_of.isoformat(), resources={"settings": tables.settings})
+    tables.save(table, asset(context, **inputs), as_of)
+    return time.perf_counter() - started
+
+
+def main(arguments: list[str]) -> None:
+    """Print a line a step, a column an engine."""
+    home, as_of, engines = Path(arguments[0]), date.fromisoformat(arguments[1]), arguments[2:] or ["polars", "duckdb"]
+    settings_module.prepare_environment(home)
+    measured = {engine: seconds(home, as_of, engine) for engine in engines}
+    print(f"{'':<28}" + "".join(f"{engine:>10}" for engine in engines))
+    for name in measured[engines[0]]:
+        print(f"{name:<28}" + "".join(f"{measured[engine][name]:>10.2f}" for engine in engines))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,27 @@
+"""Which engine computes a table: what the user said, or what was measured to be faster.
+
+Only folds, and marts that start from a fold, have a choice: they read many rows. The rest is small, and Polars'.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from orchestration.settings import Settings
+
+Engine = Literal["polars", "duckdb", "spark"]
+
+MEASURED: Mapping[str, Engine] = {}
+"""What `auto` takes: the faster one by `python -m orchestration.bench_engines` (docs/performance.md), Polars where none is named."""
+
+
+def engine_of(settings: Settings, table: str) -> Engine:
+    """The engine for a table. With a memory limit `auto` is DuckDB: it can put on disk what does not fit."""
+    match settings.engine:
+        case "auto":
+            return "duckdb" if settings.memory else MEASURED.get(table, "polars")
+        case "duckdb":
+            return "duckdb"
+        case "spark":
+            return "spark"
+        case _:
+            return "polars"
