@@ -7,14 +7,18 @@ their file, so that importing the file again adds nothing either.
 """
 
 import logging
+import shutil
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, cast
+from tempfile import mkdtemp
+from typing import Any, TypeVar, cast
+from uuid import uuid4
 
 import dlt
 import polars as pl
@@ -83,6 +87,7 @@ INTERACTIONS = _table("interactions", "Rows of interactions files, one row per o
 TABLES = (POSTS, INTERACTIONS, READINGS)
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _TABLES: dict[Shape, RawTable] = {"posts": POSTS, "interactions": INTERACTIONS}
 _NATIVE_ID: dict[Shape, str] = {"posts": "post", "interactions": "interaction"}
 _TIMESTAMP = pl.Datetime("us", "UTC")
@@ -121,11 +126,15 @@ def source(
     @dlt.resource(name=f"{NAME}_read", selected=False)
     def rows() -> Iterator[Any]:
         for table in TABLES:
-            yield _Part(table, None)
+            yield _Part(table)
+        if not files:
+            return
+        folder = Path(mkdtemp())  # dlt may take the last parts after this has ended
+        weakref.finalize(activity, shutil.rmtree, folder, ignore_errors=True)
         for file in files:
-            yield from (_Part(_TABLES[file.shape], part) for part in activity.rows(file))
-        if files:
-            yield _Part(READINGS, activity.readings())
+            # A part is written while the next one is read.
+            yield from _ahead(partial(_written, _TABLES[file.shape], folder), activity.rows(file), most=1)
+        yield _written(READINGS, folder, activity.readings())
 
     @dlt.source(name=NAME)
     def activity_source() -> Any:
@@ -176,10 +185,11 @@ def check_account(files: Sequence[ActivityFile], *, account: str | None) -> None
 
 @dataclass(frozen=True)
 class _Part:
-    """Rows for one table."""
+    """Rows for one table, in a Parquet file; or none, and then the table is only to be there."""
 
     table: RawTable
-    rows: pl.DataFrame | None
+    rows: int = 0
+    path: Path | None = None
 
 
 @dataclass(kw_only=True)
@@ -276,12 +286,17 @@ class _Import:
         return keyed.sort("account_id", "stream").select(column.name for column in READINGS.columns)
 
 
-def _ahead(
-    prepare: Callable[[pl.DataFrame], pl.DataFrame], batches: Iterator[pl.DataFrame], *, most: int = 2
-) -> Iterator[pl.DataFrame]:
-    """The prepared batches in order, at most so many in the making while the caller uses the one before."""
+def _written(table: RawTable, folder: Path, rows: pl.DataFrame) -> _Part:
+    """The rows in a file, in the types that dlt takes as they are."""
+    path = folder / f"{uuid4().hex}.parquet"
+    rows.write_parquet(path, compression="lz4", statistics=False, row_group_size=_ROW_GROUP, arrow_schema=_arrow(table))
+    return _Part(table, rows.height, path)
+
+
+def _ahead(prepare: Callable[[pl.DataFrame], _T], batches: Iterator[pl.DataFrame], *, most: int = 2) -> Iterator[_T]:
+    """What is prepared of the batches, in order, at most so many in the making while the caller uses the one before."""
     with ThreadPoolExecutor(most) as pool:
-        waiting: deque[Future[pl.DataFrame]] = deque()
+        waiting: deque[Future[_T]] = deque()
         for batch in batches:
             waiting.append(pool.submit(prepare, batch))
             if len(waiting) > most:
@@ -323,7 +338,7 @@ def _resource(rows: DltResource, table: RawTable) -> DltResource:
     def part(item: _Part) -> Iterator[Any]:
         if item.table is not table:
             return
-        if item.rows is None:
+        if item.path is None:
             yield table.schema.empty_table()  # the table is there, also where no file fills it
             return
         if not appends:
@@ -331,13 +346,9 @@ def _resource(rows: DltResource, table: RawTable) -> DltResource:
             appends.append(not state.get("is_filled"))
             state["is_filled"] = True
         hints = dlt.mark.make_hints(write_disposition="append" if appends[0] else cast("Any", INSERT_ONLY))
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "part.parquet"
-            item.rows.write_parquet(
-                path, compression="lz4", statistics=False, row_group_size=_ROW_GROUP, arrow_schema=_arrow(table)
-            )
-            # dlt takes the file as it is (a hard link) before it asks for the next one.
-            yield dlt.mark.with_file_import(str(path), "parquet", item.rows.height, hints)
+        # dlt takes the file as it is (a hard link) before it asks for the next one.
+        yield dlt.mark.with_file_import(str(item.path), "parquet", item.rows, hints)
+        item.path.unlink()
 
     part.__doc__ = table.doc
     resource = dlt.transformer(
