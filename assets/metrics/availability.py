@@ -66,6 +66,7 @@ def listening(
     Each is null where a stream that it needs is not offered or was collected on less than 0.9 of its days, or where
     there is nothing to judge; its note says which. `coverage_share` is of outbound.
     """
+    fct_collection_span = collected(fct_collection_span)
     written = collected(exchanges(fold_response, dim_identity))
     accounts = _computed(dim_account.select("account_id", "timezone", "promise_days"))
     rows = _computed(offering(fct_collection_span, as_of=as_of))

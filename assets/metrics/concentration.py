@@ -47,6 +47,7 @@ def concentration(
     `multi_platform_share` is the share of people with inbound on two platforms or more (`platforms` >= 2), n all
     people; null where fewer than two platforms offer inbound or nobody came. Both are complete counts: no interval.
     """
+    fct_collection_span = collected(fct_collection_span)
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
     came = people.filter(nw.col("inbound_active") > 0).select(*_TIE).unique()
     given = totals(people, as_of=as_of).select(*_TIE, "value_365d")

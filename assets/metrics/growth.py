@@ -183,6 +183,7 @@ def growth(
     gross_retention compare the strength of ties with a year ago (`strength_a_year_apart`), null where one of the
     two windows of 90 days is not covered, inbound or (where it is offered) outbound.
     """
+    fct_collection_span = collected(fct_collection_span)
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
     days = kept(active_days(people))
     calendar = _calendar(

@@ -152,6 +152,7 @@ def waiting(
     at least 0.9 of the outbound days since the opening were collected: else the answer may be there, unread. Somebody
     who opened on two platforms at one moment waits once, on the first of them by name.
     """
+    fct_collection_span = collected(fct_collection_span)
     both = both_offered(fct_collection_span, as_of=as_of)
     end = pl.lit(end_of(as_of))
     is_open = pl.col("answered_at").is_null() & (end - pl.col("opened_at") <= LIMIT)

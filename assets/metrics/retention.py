@@ -78,6 +78,7 @@ def cohort(
     `is_right_edge` marks the last 3 complete months, in which `retained_or_later` can still grow much. People whose
     start is unknown (left truncation) are in no cohort.
     """
+    fct_collection_span = collected(fct_collection_span)
     days = active_days(numbered(persons(fold_relationship_day, dim_identity, as_of=as_of)))
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
     seen = collected(months_after_contact(days, beside(begun, days)))

@@ -108,6 +108,7 @@ def followed(
     People of unknown start (left truncation) are out, in the account's silences too. `is_won` is null where spikes
     cannot be judged yet (`judged_from`); spikes are those of `mart_spike` over `all` platforms that began by `as_of`.
     """
+    fct_collection_span = collected(fct_collection_span)
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
     begun = collected(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).filter(pl.col("platform") == ALL)

@@ -120,6 +120,7 @@ def retention_model(
 
     Source: Fader, Hardie & Shang (2010), Marketing Science 29, 1086-1108.
     """
+    fct_collection_span = collected(fct_collection_span)
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
     begun = collected(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).filter(pl.col("platform") == ALL)

@@ -92,6 +92,7 @@ def spike(
     within another, or before 56 covered days of known newcomers (`judged_from`). Days not collected are unknown:
     they are no part of a baseline (below 90 % of the 56 days nothing is judged) and end no spike.
     """
+    fct_collection_span = collected(fct_collection_span)
     days = active_days(numbered(persons(fold_relationship_day, dim_identity, as_of=as_of)))
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
     counts = collected(new_people(days, beside(begun, days)))
