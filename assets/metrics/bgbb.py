@@ -198,14 +198,18 @@ def _cells(x: Floats, t_x: Floats, n: Floats, *, further: int = 0) -> _Cells:
     return _Cells(xs, column, last, weeks, last * len(xs) + column, weeks * len(xs) + column, length)
 
 
-def _rising(a: float, length: int) -> Floats:
-    """Logarithms of a (a + 1) ... (a + k - 1) for k = 0 .. length."""
-    return np.concatenate([[0.0], np.cumsum(np.log(a + np.arange(length)))])
+def _rising(starts: Floats, length: int) -> Floats:
+    """Logarithms of a (a + 1) ... (a + k - 1) for k = 0 .. length, a row for each a."""
+    sums = np.zeros((len(starts), length + 1))
+    np.cumsum(np.log(starts[:, None] + np.arange(length)), axis=1, out=sums[:, 1:])
+    return sums
 
 
-def _harmonic(a: float, length: int) -> Floats:
-    """Their derivatives: 1 / a + ... + 1 / (a + k - 1) for k = 0 .. length."""
-    return np.concatenate([[0.0], np.cumsum(1 / (a + np.arange(length)))])
+def _harmonic(starts: Floats, length: int) -> Floats:
+    """Their derivatives: 1 / a + ... + 1 / (a + k - 1) for k = 0 .. length, a row for each a."""
+    sums = np.zeros((len(starts), length + 1))
+    np.cumsum(1 / (starts[:, None] + np.arange(length)), axis=1, out=sums[:, 1:])
+    return sums
 
 
 def _terms(ratios: Floats) -> Floats | None:
@@ -248,9 +252,11 @@ def _tables(parameters: Floats, cells: _Cells) -> _Tables:
     alpha, beta, gamma, delta = parameters
     size, week = cells.length, np.arange(cells.length + 1)
     misses = np.maximum(week[:, None] - cells.xs[None, :], 0)
-    both = _rising(gamma + delta, size + 1)
-    staying = _rising(delta, size)
-    coming = _rising(alpha, size)[cells.xs] + _rising(beta, size)[misses] - _rising(alpha + beta, size)[:, None]
+    hits, missed, chances, staying, both = _rising(
+        np.array([alpha, beta, alpha + beta, delta, gamma + delta]), size + 1
+    )
+    staying = staying[:-1]
+    coming = hits[cells.xs] + missed[misses] - chances[:-1, None]
     chain = (beta + misses) * ((delta + week) / (alpha + beta + week) / (gamma + delta + week + 1))[:, None]
     terms = _terms(chain[:-1])
     return _Tables(
@@ -300,18 +306,20 @@ def _value_and_gradient(parameters: Floats, cells: _Cells, people: Histories) ->
     gone_by_misses = np.bincount(np.maximum(misses, 0).ravel(), np.where(misses >= 0, gone, 0.0).ravel())
     still_by_misses = np.bincount(cells.weeks - cells.xs[cells.column], still, minlength=size + 1)
     by_x = np.bincount(cells.column, w, minlength=columns)
-    h_chances, h_leaving = _harmonic(alpha + beta, size), _harmonic(gamma + delta, size + 1)
-    chances = np.sum(watched * h_chances)
+    h_coming, h_missing, h_chances, h_staying, h_leaving = _harmonic(
+        np.array([alpha, beta, alpha + beta, delta, gamma + delta]), size + 1
+    )
+    chances = np.sum(watched * h_chances[:-1])
     leaving = np.sum(left_by_week * h_leaving[1:]) + np.sum(still_by_week * h_leaving[:-1])
     missed = np.zeros(size + 1)
     missed[: len(gone_by_misses)] = gone_by_misses
     missed += still_by_misses
     gradient = np.array(
         [
-            alpha * (np.sum(by_x * _harmonic(alpha, size)[cells.xs]) - chances),
-            beta * (np.sum(missed * _harmonic(beta, size)) - chances),
+            alpha * (np.sum(by_x * h_coming[cells.xs]) - chances),
+            beta * (np.sum(missed * h_missing[:-1]) - chances),
             left_by_week.sum() - gamma * leaving,
-            delta * (np.sum(watched * _harmonic(delta, size)) - leaving),
+            delta * (np.sum(watched * h_staying[:-1]) - leaving),
         ]
     )
     return float(np.sum(w * likelihood.total)), gradient

@@ -30,6 +30,7 @@ _NEAR_ENOUGH = 1e-4
 _NEAR_FLAT = 1e-6
 """Of the slope, an average person: where no step is better any more, or a parameter at a bound would come back."""
 _DENSE = 1 << 24
+_PLACES_A_ROW = 64
 
 
 class Histories(NamedTuple):
@@ -269,8 +270,8 @@ def distinct(x: Floats, t_x: Floats, n: Floats) -> tuple[NDArray[np.intp], NDArr
     size = int(n.max()) + 1
     columns = int(x.max()) + 1
     is_whole = bool((t_x == np.floor(t_x)).all() and (n == np.floor(n)).all())
-    if is_whole and columns * size * size <= _DENSE:
-        # A few times faster than sorting: each possible history has a place.
+    if is_whole and columns * size * size <= min(_DENSE, _PLACES_A_ROW * x.size):
+        # A few times faster than sorting: each possible history has a place. Not where nearly all of them stay empty.
         key = ((x * size + t_x) * size + n).astype(np.intp)
         place = np.full(columns * size * size, -1, dtype=np.intp)
         place[key[::-1]] = np.arange(len(key) - 1, -1, -1)

@@ -277,7 +277,6 @@ def relationship(
     `expectation.with_expectations`.
     """
     fct_collection_span = collected(fct_collection_span)
-    fct_collection_span = collected(fct_collection_span)
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
     days = kept(active_days(people).filter(nw.col("platform") == ALL))
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
