@@ -27,7 +27,7 @@ def comments(table: Table) -> list[str]:
 
     >>> from quality.catalog.tables import TABLES
     >>> comments(TABLES["dim_account"])[0]
-    "comment on table core.dim_account is 'Accounts: those of rapport.toml, and those that an activity file brought. Grain: One account.'"
+    "comment on table core.dim_account is 'Accounts: those of rapport.toml, and those that an activity file or a ledger brought. Grain: One account.'"
     """
     statements = [f"comment on table {table.qualified} is {_quoted(f'{table.doc} Grain: {table.grain}')}"]
     for column in table.columns:

@@ -45,6 +45,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         marker = item.get_closest_marker("servers")
         if reason and marker and not (config.getoption("--servers") and marker.args[0] in own):
             item.add_marker(pytest.mark.skip(reason=reason))
+        if item.get_closest_marker("long") and not config.getoption("--servers"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes: `rapport test --servers` runs it, as CI does"))
         if item.get_closest_marker("shared") and not (SHARED / "data").is_dir():
             item.add_marker(missing)
     items.sort(key=lambda item: ("servers" in item.keywords, "slow" in item.keywords, "shared" in item.keywords))

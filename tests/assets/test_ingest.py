@@ -5,25 +5,28 @@ import pytest
 from collected import Store
 from dagster_dlt import DagsterDltResource
 from loopback import Replay
-from sources_campaign import FIRST, cases
+from sources_campaign import FIRST, campaign
 
 from assets import ingest
 from orchestration.settings import Account, Settings
 from orchestration.warehouse import Warehouse
+from sources import wordpress
 from sources.registry import REGISTRY
+
+WORDPRESS = campaign("wordpress")
 
 TABLES = ("posts", "interactions", "sightings", "lists", "readings")
 
 
 @pytest.fixture
 def site():
-    with Replay(cases()["wordpress"].recording) as server:
+    with Replay(WORDPRESS.RECORDING) as server:
         yield server
 
 
 def collect(home, site):
     """One night of WordPress alone, as Dagster runs it; the rows of each raw table, and how often it was loaded."""
-    account = cases()["wordpress"].make_account(site.base)
+    account = WORDPRESS.make_account(site.base)
     settings = Settings(home=home, accounts=(Account(name=account.account_id, sources=(account,)),))
     collector = next(
         definition
@@ -61,9 +64,8 @@ def test_a_second_night_knows_the_first_and_adds_no_more_than_its_readings(tmp_p
 def test_a_night_may_know_every_table_that_the_tests_may(tmp_path, site):
     """`Store` stands in for the warehouse in the connectors' tests: they must not see more than a night does."""
     collect(tmp_path, site)
-    case = cases()["wordpress"]
-    account, store = case.make_account(site.base), Store()
-    store.collect(case.connector, [account], read_at=FIRST)
+    account, store = WORDPRESS.make_account(site.base), Store()
+    store.collect(wordpress, [account], read_at=FIRST)
     night = ingest.RawHistory(str(tmp_path / "warehouse.duckdb"), "wordpress")(account.account_id)
     stood_in = store.history(account.account_id)
     names = {table.name for table in REGISTRY["wordpress"].tables}

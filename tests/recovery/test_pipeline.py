@@ -8,7 +8,7 @@ import pytest
 from tests.recovery.pipeline import findings
 from tests.recovery.run import SEEDS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
