@@ -46,6 +46,10 @@ class SparkStore:
         """The run's Spark session."""
         if self._session is None:
             settings = self._settings
+            if settings.spark_store is None:  # the home's own: what a run that was cut off left
+                for left in Path(self._address).glob("run-*"):
+                    if str(left) != self._folder:
+                        shutil.rmtree(left, ignore_errors=True)
             self._session = session(
                 settings.spark_master, folder=settings.home, memory=settings.memory, more=settings.spark
             )

@@ -154,3 +154,20 @@ def test_secrets_are_not_in_the_representation(tmp_path: Path, monkeypatch: pyte
     )
     assert found.accounts[0].sources[0].options["token"] == "do-not-show"
     assert "do-not-show" not in repr(found)
+
+
+def test_engine_and_memory_are_read_and_refused_with_what_is_expected(tmp_path: Path) -> None:
+    text = (
+        'engine = "spark"\nmemory = "4 GB"\nspark_master = "spark://host:7077"\n[spark]\n"spark.executor.cores" = "4"\n'
+    )
+    found = load(tmp_path, text)
+    assert (found.engine, found.memory, found.spark_master) == ("spark", "4GB", "spark://host:7077")
+    assert found.spark == {"spark.executor.cores": "4"}
+    for wrong, expected in (
+        ('engine = "pandas"', "one of auto, polars, duckdb, spark"),
+        ('memory = "much"', 'an amount such as "800MB"'),
+        ('spark_master = "host:7077"', "a master's address"),
+        ("[spark]\ncores = 4", "a table of texts"),
+    ):
+        with pytest.raises(SettingsError, match=expected):
+            load(tmp_path, wrong)

@@ -1,0 +1,85 @@
+"""A memory limit is given to DuckDB, stays after the file was closed, and holds: what does not fit goes to disk."""
+
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from assets.metrics import fold
+from orchestration.engines import engine_of
+from orchestration.settings import Settings
+from orchestration.warehouse import Warehouse
+from quality.catalog.model import ContractError, empty
+from quality.catalog.tables import TABLES
+
+AS_OF = date(2024, 6, 1)
+ROWS = 400_000
+INTERACTIONS = f"""
+create or replace table core.fct_interaction as select
+    'i' || i as interaction_id, 'account' || i % 50 as account_id, 'blog' as platform,
+    md5(i::varchar) as identity_id, 'inbound' as direction, 'reply' as kind, true as is_composed, null::varchar as post_id,
+    timestamptz '2024-01-01' + interval (i % 9000000) second as active_at, active_at as observed_at, active_at as occurred_at,
+    true as is_time_known, true as is_audience, null::timestamptz as retracted_at
+from range({ROWS}) as rows(i)
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path):
+    """A warehouse that may use 60 MB."""
+    made = Warehouse(tmp_path / "warehouse.duckdb", memory="60MB")
+    yield made
+    made.close()
+
+
+def limit(warehouse: Warehouse) -> str:
+    """What DuckDB says of its limit."""
+    [(said,)] = warehouse.connect().execute("select current_setting('memory_limit')").fetchall()
+    return said
+
+
+def test_what_does_not_fit_goes_to_disk(small: Warehouse) -> None:
+    before = limit(small)
+    assert before == "57.2 MiB"
+    small.connect().execute(INTERACTIONS)
+    written = small.write(
+        TABLES["fold_response"], fold.response(small.relation("fct_interaction"), as_of=AS_OF), as_of=AS_OF
+    )
+    assert written == ROWS
+    assert (Path(small.path).parent / "scratch").is_dir()
+    small.close()
+    assert limit(small) == before
+    first = small.connect().execute("select account_id, identity_id from folds.fold_response limit 1").fetchone()
+    assert (
+        first == small.connect().execute("select min((account_id, identity_id)) from folds.fold_response").fetchone()[0]
+    )
+
+
+def test_a_relation_is_held_to_the_contract(small: Warehouse) -> None:
+    table = TABLES["mart_dilution"]
+    row = {"as_of": AS_OF, "account_id": "a", "dilution_elasticity": float("nan"), "posts": 1}
+    frame = pl.DataFrame([{name: row.get(name) for name in empty(table).schema}], schema=empty(table).schema)
+    small.connect().register("rows_in", frame.to_arrow())
+    relation = small.connect().table("rows_in")
+    assert small.write(table, relation, AS_OF) == 1
+    assert small.read("mart_dilution").collect()["dilution_elasticity"].to_list() == [None]
+    with pytest.raises(ContractError, match="missing columns"):
+        small.write(table, relation.select(duckdb.ColumnExpression("as_of")), AS_OF)
+    with pytest.raises(ContractError, match="does not fit"):
+        small.write(
+            table,
+            relation.select(duckdb.StarExpression(exclude=["posts"]), duckdb.SQLExpression("'many' as posts")),
+            AS_OF,
+        )
+    assert small.rows("mart_dilution") == 1
+
+
+def test_auto_is_what_was_measured_and_with_a_limit_duckdb(tmp_path: Path) -> None:
+    def engine(**said: str) -> str:
+        return engine_of(Settings(home=tmp_path, **said), "fold_response")
+
+    assert [engine(engine=name) for name in ("polars", "duckdb", "spark")] == ["polars", "duckdb", "spark"]
+    assert engine(memory="4GB") == "duckdb"
+    assert engine() in ("polars", "duckdb")
