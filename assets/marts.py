@@ -175,6 +175,7 @@ def mart_summary(
 ) -> pl.LazyFrame:  # fmt: skip
     """The three questions in numbers, now and a quarter ago."""
     then = as_of - summary.QUARTER
+    months, cohorts = summary.of_all_platforms(mart_growth_month, mart_retention_cohort)
     circle, circle_then = (
         concentration.concentration(fold_relationship_day, dim_identity, fct_collection_span, as_of=day)
         for day in (as_of, then)
@@ -187,10 +188,8 @@ def mart_summary(
     return summary.summary(
         dim_account,
         fct_collection_span,
-        summary.measures(
-            mart_cadence, mart_listening, mart_value, mart_growth_month, mart_retention_cohort, circle, as_of=as_of
-        ),
-        summary.measures(*before, mart_growth_month, mart_retention_cohort, circle_then, as_of=then),
+        summary.measures(mart_cadence, mart_listening, mart_value, months, cohorts, circle, as_of=as_of),
+        summary.measures(*before, months, cohorts, circle_then, as_of=then),
         as_of=as_of,
     )
 

@@ -226,6 +226,20 @@ def measures(
     return pl.concat(parts)
 
 
+def of_all_platforms(
+    mart_growth_month: pl.LazyFrame, mart_retention_cohort: pl.LazyFrame
+) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """What `measures` needs of the two large marts, read once: it is asked for two dates."""
+    months = [measure.name for measure in GROWTH] + [name for m in GROWTH for name in (m.n, m.note) if name]
+    growth, cohorts = pl.collect_all([
+        mart_growth_month.filter(_TOGETHER).select("account_id", "platform", "month", *dict.fromkeys(months)),
+        mart_retention_cohort.filter(_TOGETHER, pl.col("period") == RETAINED_AFTER_MONTHS).select(
+            "account_id", "platform", "cohort_month", "period", "people", "retained"
+        ),
+    ])  # fmt: skip
+    return growth.lazy(), cohorts.lazy()
+
+
 def as_known(mart_post_value: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
     """The posts as they stood on an earlier `as_of`: later ones are gone, those younger than 7 days pending."""
     settled = end_of(as_of) - timedelta(days=7)
