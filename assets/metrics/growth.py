@@ -109,8 +109,10 @@ def strength_a_year_apart(people: People, *, as_of: date) -> People:
     over the 90 days that end with the month, and with the same day 365 days earlier.
     """
     person = (*_KEYS, "person_id")
-    each = people.filter(nw.col("strength") > 0).select(*person, "day", "month", "strength")
-    days = nw.concat([each, each.with_columns(nw.lit(ALL).alias("platform"))])
+    each = kept(people.filter(nw.col("strength") > 0).select(*person, "day", "month", "strength"))
+    several = _on_several_platforms(each)
+    together = each.join(several, on="account_id", how="semi").with_columns(nw.lit(ALL).alias("platform"))
+    days = nw.concat([each, together])
     is_now = nw.col("is_now") == 1
     nothing = nw.lit(0.0)
     summed = days.join(_windows(each, as_of=as_of), on="day", how="inner").select(
@@ -127,9 +129,24 @@ def strength_a_year_apart(people: People, *, as_of: date) -> People:
         .filter(then > 0)
         .with_columns(nw.when(now < then).then(now).otherwise(then).alias("kept_strength"))
     )
-    return by_person.group_by(*_KEYS, "period").agg(
+    found = by_person.group_by(*_KEYS, "period").agg(
         nw.len().alias("people"), now.sum().round(9), then.sum().round(9), nw.col("kept_strength").sum().round(9)
     )
+    return _with_only_platform_as_all(kept(found), several)
+
+
+def _on_several_platforms(rows: People) -> People:
+    """The accounts with rows of more than one platform (`all` is none): `account_id`."""
+    platforms = rows.filter(nw.col("platform") != ALL).select(*_KEYS).unique()
+    return kept(
+        platforms.group_by("account_id").agg(nw.len().alias("platforms")).filter(nw.col("platforms") > 1)
+    ).select("account_id")
+
+
+def _with_only_platform_as_all(rows: People, several: People) -> People:
+    """The rows, and those of accounts with one platform again as `all`: what is the same is computed once."""
+    alone = rows.filter(nw.col("platform") != ALL).join(several, on="account_id", how="anti")
+    return nw.concat([rows, alone.with_columns(nw.lit(ALL).alias("platform"))])
 
 
 def _windows(people: People, *, as_of: date) -> People:
@@ -186,11 +203,21 @@ def growth(
     fct_collection_span = collected(fct_collection_span)
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
     days = kept(active_days(people))
+    several = _on_several_platforms(days)
+    days = kept(
+        nw.concat(
+            [
+                days.filter(nw.col("platform") != ALL),
+                days.filter(nw.col("platform") == ALL).join(several, on="account_id", how="semi"),
+            ]
+        )
+    )
     calendar = _calendar(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of), as_of=as_of, period=period
     )
     series = calendar.select(*_KEYS, "series")
-    counts = _by_series(collected(lifecycle_counts(days, as_of=as_of, period=period)), series)
+    counted = kept(lifecycle_counts(days, as_of=as_of, period=period))
+    counts = _by_series(collected(_with_only_platform_as_all(counted, several)), series)
     patchy = _by_series(patchy_periods(fct_collection_span, as_of=as_of, period=period), series)
     after_unknown = patchy.filter(pl.col("coverage_share") < MINIMUM_COVERAGE).select(
         "series", pl.col("period") + 1, is_before_unknown=True
@@ -218,7 +245,7 @@ def growth(
         .alias("active_note"),
     )
     if strengths is not None:
-        known = _with_stickiness(known, days, series, fct_collection_span, as_of=as_of)
+        known = _with_stickiness(known, days, several, series, fct_collection_span, as_of=as_of)
         known = _with_retention(known, strengths, fct_collection_span, as_of=as_of)
     else:
         nothing = pl.lit(None, dtype=pl.Float64)
@@ -316,7 +343,13 @@ def _by_series(frame: pl.LazyFrame, series: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _with_stickiness(
-    months: pl.LazyFrame, days: People, series: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
+    months: pl.LazyFrame,
+    days: People,
+    several: People,
+    series: pl.LazyFrame,
+    fct_collection_span: pl.LazyFrame,
+    *,
+    as_of: date,
 ) -> pl.LazyFrame:
     month_of_week = month_of(period_start(pl.col("week"), "week")).alias("period")
     last = last_complete(as_of, "week")
@@ -329,7 +362,7 @@ def _with_stickiness(
     )
     patchy = patchy_periods(fct_collection_span, as_of=as_of, period="week").rename({"period": "week"})
     sums = (
-        _by_series(collected(weekly), series)
+        _by_series(collected(_with_only_platform_as_all(kept(weekly), several)), series)
         .group_by("series", month_of_week)
         .agg(pl.col("people").sum().cast(pl.Int64))
     )
