@@ -149,10 +149,17 @@ def _fit(
 
 
 class _Terms(NamedTuple):
-    """Of each history: the logarithms of the likelihood's parts of still being there and of having left."""
+    """Of each history: the logarithms of the likelihood's parts of still being there and of having left.
+
+    `before_last` is b and the chances passed before the last one, 1 where there was none; the others are the logarithms
+    of alpha and the time, watched and until the last repeat.
+    """
 
     alive: Floats
     gone: Floats
+    before_last: Floats
+    log_watched: Floats
+    log_until_last: Floats
 
 
 def _terms(
@@ -163,10 +170,13 @@ def _terms(
     purchases = special.gammaln(r + x) - special.gammaln(r) + r * np.log(alpha)
     stayed = special.gammaln(b + chances) - special.gammaln(b)
     faced = special.gammaln(a + b + chances) - special.gammaln(a + b)
-    alive = purchases + stayed - faced - (r + x) * np.log(alpha + n)
-    last = np.log(a) - np.log(np.where(chances > 0, b + chances - 1, 1.0))
-    gone = purchases + stayed - faced + last - (r + x) * np.log(alpha + t_x)
-    return _Terms(alive, np.where(chances > 0, gone, -np.inf))
+    has_chance = chances > 0
+    log_watched, log_until_last = np.log(alpha + n), np.log(alpha + t_x)
+    common, power = purchases + stayed - faced, r + x
+    alive = common - power * log_watched
+    before_last = np.where(has_chance, b + chances - 1, 1.0)
+    gone = common + (np.log(a) - np.log(before_last)) - power * log_until_last
+    return _Terms(alive, np.where(has_chance, gone, -np.inf), before_last, log_watched, log_until_last)
 
 
 def _integrated(r: Floats, a: float, b: Floats, horizon: Floats) -> Floats:
@@ -185,16 +195,16 @@ def _value_and_gradient(parameters: Floats, before: int, people: Histories) -> t
     terms = _terms(parameters, before, x, t_x, n)
     total = np.logaddexp(terms.alive, terms.gone)
     gone = np.exp(terms.gone - total)
+    still = 1 - gone
     faced = special.psi(a + b + chances) - special.psi(a + b)
-    since = (1 - gone) * np.log(alpha + n) + gone * np.log(alpha + t_x)
-    weighted_rate = (1 - gone) / (alpha + n) + gone / (alpha + t_x)
-    before_last = np.where(chances > 0, b + chances - 1, 1.0)
+    since = still * terms.log_watched + gone * terms.log_until_last
+    weighted_rate = still / (alpha + n) + gone / (alpha + t_x)
     gradient = np.array(
         [
             r * np.sum(w * (special.psi(r + x) - special.psi(r) + np.log(alpha) - since)),
             np.sum(w * (r - alpha * (r + x) * weighted_rate)),
             np.sum(w * (gone - a * faced)),
-            b * np.sum(w * (special.psi(b + chances) - special.psi(b) - faced - gone / before_last)),
+            b * np.sum(w * (special.psi(b + chances) - special.psi(b) - faced - gone / terms.before_last)),
         ]
     )
     return float(np.sum(w * total)), gradient
