@@ -60,13 +60,18 @@ def rhythms(days: People) -> People:
     between active days, at least 7. The account's is the median of all gaps of all its people, 7 where there is none.
     """
     gap = nw.col("day") - nw.col("day").shift(1).over(*_TIE, order_by="day")
-    gaps = days.select(*_TIE, "day").with_columns(gap.alias("gap"))
+    # Most people came on one day: they have no gap, and need no place in the order of days.
+    counted = days.group_by(*_TIE).agg(nw.len().alias("days"))
+    again = counted.filter(nw.col("days") > 1).select(*_TIE)
+    gaps = days.select(*_TIE, "day").join(again, on=list(_TIE), how="semi").with_columns(gap.alias("gap"))
     own = gaps.group_by(*_TIE).agg(nw.col("gap").count().alias("k"), nw.col("gap").median().alias("own"))
     account = gaps.group_by("account_id").agg(nw.col("gap").median().alias("usual"))
     usual = _WEIGHT_OF_ACCOUNT * nw.col("usual").fill_null(_USUAL_GAP)
-    drawn = (nw.col("k") * nw.col("own").fill_null(0.0) + usual) / (nw.col("k") + _WEIGHT_OF_ACCOUNT)
+    k = nw.col("k").fill_null(0)
+    drawn = (k * nw.col("own").fill_null(0.0) + usual) / (k + _WEIGHT_OF_ACCOUNT)
     rhythm = nw.when(drawn < _SHORTEST_RHYTHM).then(nw.lit(_SHORTEST_RHYTHM)).otherwise(drawn)
-    return own.join(account, on="account_id", how="left").select(*_TIE, rhythm.alias("rhythm_days"))
+    known = counted.join(own, on=list(_TIE), how="left").join(account, on="account_id", how="left")
+    return known.select(*_TIE, rhythm.alias("rhythm_days"))
 
 
 def tie_states(days: People, *, as_of: date) -> People:
@@ -88,8 +93,10 @@ def tie_states(days: People, *, as_of: date) -> People:
     before = day.shift(1).over(*_TIE, order_by="day")
     # The last week's end before a day: a week (Monday 1969-12-29 is day -3) is seven days, its end a Sunday.
     last_end = (day + 3) // 7 * 7 - 4
+    recent = judged.filter(day > end - _RESURRECTED_DAYS).select(*_TIE).unique()
     back = (
-        judged.with_columns(before.alias("before"), last_end.alias("last_end"))
+        judged.join(recent, on=list(_TIE), how="semi")
+        .with_columns(before.alias("before"), last_end.alias("last_end"))
         .filter(day > end - _RESURRECTED_DAYS)
         .join(own, on=list(_TIE), how="inner")
         .filter(nw.col("last_end") - 7 - nw.col("before") >= is_long)
