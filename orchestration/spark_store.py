@@ -21,8 +21,10 @@ from orchestration.warehouse import Warehouse
 from quality.catalog.model import Table, empty
 from quality.catalog.tables import TABLES
 
-BUCKETS = 16
-"""Account buckets of a month of interactions."""
+MOST_BUCKETS = 16
+"""Account buckets of a month of interactions, at most."""
+ROWS_A_BUCKET = 5_000_000
+"""Fewer rows need fewer buckets: many small files take longer to open than to read."""
 
 
 class SparkStore:
@@ -98,7 +100,8 @@ class SparkStore:
             Path(path).mkdir(parents=True, exist_ok=True)
         rows, options = f'from "{schema}"."{name}"', "format parquet, compression zstd, per_thread_output"
         if "active_at" in table.column_names and "interaction_id" in table.column_names:
-            bucket = f"cast(md5_number_lower(account_id) % {BUCKETS} as integer) as bucket"
+            buckets = min(MOST_BUCKETS, 1 + self._warehouse.count(*place) // ROWS_A_BUCKET)
+            bucket = f"cast(md5_number_lower(account_id) % {buckets} as integer) as bucket"
             rows = f"select *, strftime(active_at, '%Y%m') as month, {bucket} from ({rows})"  # noqa: S608 - catalogue names
             options = "format parquet, compression zstd, partition_by (month, bucket), overwrite_or_ignore"
         self._warehouse.connect().execute(f"copy ({rows}) to '{self._for_duckdb(path)}' ({options})")

@@ -204,9 +204,10 @@ class Warehouse:
         schema, table = self.location(name, as_of)
         if not self.has(schema, table):
             return 0
-        return self._count(schema, table)
+        return self.count(schema, table)
 
-    def _count(self, schema: str, table: str) -> int:
+    def count(self, schema: str, table: str) -> int:
+        """How many rows a table has that exists."""
         row = self.connect().execute(f'select count(*) from "{schema}"."{table}"').fetchone()  # noqa: S608
         return int(row[0]) if row else 0
 
@@ -278,9 +279,9 @@ class Warehouse:
                     f'insert into "{schema}"."{name}__next" select * from "{schema}"."{name}" where as_of <> ?',  # noqa: S608
                     [as_of],
                 )
-            kept = self._count(schema, f"{name}__next")
+            kept = self.count(schema, f"{name}__next")
             insert(f'"{schema}"."{name}__next"')
-            written = self._count(schema, f"{name}__next") - kept
+            written = self.count(schema, f"{name}__next") - kept
             self._swap(schema, name, had=had)
             for statement in comments(table) if schema == table.layer else ():
                 connection.execute(statement)

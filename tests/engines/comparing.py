@@ -28,6 +28,8 @@ def differences(got: Any, want: Any) -> list[str]:
         return [f"columns {left.schema} for {right.schema}"]
     if left.height != right.height:
         return [f"{left.height} rows for {right.height}"]
+    if left.equals(right):
+        return []
     pairs = zip(left.iter_rows(), right.iter_rows(), strict=True)
     return next(([f"{a} for {b}"] for a, b in pairs if not all(map(_same, a, b))), [])
 
