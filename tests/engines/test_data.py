@@ -18,7 +18,7 @@ from tests.engines.comparing import on_duckdb, on_spark
 from tests.engines.frames import Tables, of_home
 from tests.engines.test_conformance import compare
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 DEMO, SITE, MATHS = date(2026, 3, 31), date(2020, 9, 18), date(2016, 3, 5)
 
 

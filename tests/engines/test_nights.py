@@ -59,6 +59,7 @@ def test_a_night_on_duckdb_publishes_the_same(imported: Path, monkeypatch: pytes
 
 
 @pytest.mark.spark
+@pytest.mark.long
 @pytest.mark.skipif(why_no_spark() is not None, reason=str(why_no_spark()))
 def test_a_night_on_spark_publishes_the_same(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     polars = night(imported, "polars", 'engine = "polars"\n', monkeypatch)
