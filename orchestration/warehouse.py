@@ -47,7 +47,7 @@ def _opening(said: str) -> str:
 
 
 def enforced(table: Table, columns: Sequence[str]) -> str:
-    """A query for the rows of the view `incoming_rows` in contract order, with the table's types; NaN is null.
+    """A query for the rows of the view `rows_of_relation` in contract order, with the table's types; NaN is null.
 
     Raises `ContractError` where a column is missing or not declared.
     """
@@ -58,7 +58,7 @@ def enforced(table: Table, columns: Sequence[str]) -> str:
         else f'cast("{c.name}" as {c.dtype.duckdb}) as "{c.name}"'
         for c in table.columns
     )
-    return f"select {', '.join(typed)} from incoming_rows"  # noqa: S608 - names come from the catalogue
+    return f"select {', '.join(typed)} from rows_of_relation"  # noqa: S608 - names come from the catalogue
 
 
 def is_sorted(rows: pl.DataFrame, key: Sequence[str]) -> bool:
@@ -252,7 +252,9 @@ class Warehouse:
         """
         if isinstance(frame, duckdb.DuckDBPyRelation):
             query = f"{enforced(table, frame.columns)} order by {', '.join(table.key)}"
-            return self._replace(table, as_of, lambda into: frame.query("incoming_rows", f"insert into {into} {query}"))
+            return self._replace(
+                table, as_of, lambda into: frame.query("rows_of_relation", f"insert into {into} {query}")
+            )
         rows = enforce(table, frame)
         if table.layer != "staging":
             # Sorted storage compresses and prunes; staging is only read whole.

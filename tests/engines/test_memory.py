@@ -64,6 +64,8 @@ def test_a_relation_is_held_to_the_contract(small: Warehouse) -> None:
     small.connect().register("rows_in", frame.to_arrow())
     relation = small.connect().table("rows_in")
     assert small.write(table, relation, AS_OF) == 1
+    assert small.write(table, frame, AS_OF) == 1  # a frame after a relation, on one connection
+    assert small.write(table, relation, AS_OF) == 1
     assert small.read("mart_dilution").collect()["dilution_elasticity"].to_list() == [None]
     with pytest.raises(ContractError, match="missing columns"):
         small.write(table, relation.select(duckdb.ColumnExpression("as_of")), AS_OF)
