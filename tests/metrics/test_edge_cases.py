@@ -405,7 +405,9 @@ def of(case: str, mart: str) -> pl.DataFrame:
 def case_by_mart() -> list[Any]:
     slow = {"a million people"}
     return [
-        pytest.param(case, mart, marks=(pytest.mark.slow, pytest.mark.long) if case in slow else (), id=f"{case}-{mart}")
+        pytest.param(
+            case, mart, marks=(pytest.mark.slow, pytest.mark.long) if case in slow else (), id=f"{case}-{mart}"
+        )
         for case in CASES
         for mart in MARTS
     ]
