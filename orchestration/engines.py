@@ -10,7 +10,13 @@ from orchestration.settings import Settings
 
 Engine = Literal["polars", "duckdb", "spark"]
 
-MEASURED: Mapping[str, Engine] = {}
+MEASURED: Mapping[str, Engine] = {
+    "fold_relationship_day": "duckdb",
+    "fold_post_value": "duckdb",
+    "fold_response": "duckdb",
+    "mart_waiting": "duckdb",
+    "mart_followers": "duckdb",
+}
 """What `auto` takes: the faster one by `python -m orchestration.bench_engines` (docs/performance.md), Polars where none is named."""
 
 
