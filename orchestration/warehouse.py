@@ -277,8 +277,9 @@ class Warehouse:
             connection.execute(f'create schema if not exists "{schema}"')
             connection.execute(f'create or replace table "{schema}"."{name}__next" ({columns})')
             if table.keeps_history and had:
+                shared = self._shared_columns(table, schema, name)
                 connection.execute(
-                    f'insert into "{schema}"."{name}__next" select * from "{schema}"."{name}" where as_of <> ?',  # noqa: S608
+                    f'insert into "{schema}"."{name}__next" ({shared}) select {shared} from "{schema}"."{name}" where as_of <> ?',  # noqa: S608
                     [as_of],
                 )
             kept = self.count(schema, f"{name}__next")
@@ -297,6 +298,12 @@ class Warehouse:
             connection.execute("rollback")
             raise
         return written
+
+    def _shared_columns(self, table: Table, schema: str, name: str) -> str:
+        """The catalogue's columns that the table of the nights before has: a newer version may have added some."""
+        described = self.connect().execute(f'describe "{schema}"."{name}"').fetchall()
+        there = {str(row[0]) for row in described}
+        return ", ".join(f'"{column.name}"' for column in table.columns if column.name in there)
 
     def _swap(self, schema: str, name: str, *, had: bool) -> None:
         connection = self.connect()

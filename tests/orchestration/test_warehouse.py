@@ -102,6 +102,16 @@ def test_account_level_marts_keep_every_as_of_and_replace_the_one_written_again(
     assert warehouse.read("mart_dilution", TUESDAY).collect()["dilution_elasticity"].to_list() == [0.2]
 
 
+def test_nights_before_are_kept_where_a_mart_has_gained_and_lost_a_column(warehouse: Warehouse) -> None:
+    warehouse.write(DILUTION, dilution(MONDAY, 0.1), MONDAY)
+    warehouse.connect().execute("alter table marts.mart_dilution drop column rate_p90_to_p10")
+    warehouse.connect().execute("alter table marts.mart_dilution add column once_there integer")
+    warehouse.write(DILUTION, dilution(TUESDAY, 0.2), TUESDAY)
+    frame = warehouse.read("mart_dilution").collect().sort("as_of")
+    assert frame.columns == list(DILUTION.column_names)
+    assert frame["dilution_elasticity"].to_list() == [0.1, 0.2]
+
+
 def test_an_older_night_leaves_newest_only_marts_untouched(warehouse: Warehouse) -> None:
     warehouse.write(SPIKE, spikes(TUESDAY), TUESDAY)
     warehouse.set_newest(TUESDAY)
