@@ -79,15 +79,18 @@ EVERY_TYPE = RawTable(
 )
 @example([{"text": 'quote " \\ / \n \x01\x7f\u2028', "number": -1}, {}])
 def test_a_key_is_the_hash_of_the_canonical_json(rows):
-    """Keys that are in a warehouse must stay what they are, whatever makes them."""
+    """Keys that are in a warehouse must stay what they are, whatever makes them: row by row, or columns at once."""
     keys = []
     for row in rows:
         said = {name: value for name, value in row.items() if value is not None}
         text = json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
         keys.append(hashlib.sha256(text.encode()).hexdigest()[:32])
-    made = EVERY_TYPE.arrow(rows, loaded_at=AT)
-    assert made["row_hash"].to_pylist() == list(dict.fromkeys(keys))
-    assert made["loaded_at"].to_pylist() == [AT] * len(set(keys))
+    for few in (0, 10):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sources.row_hash._FEW", few)
+            made = EVERY_TYPE.arrow(rows, loaded_at=AT)
+        assert made["row_hash"].to_pylist() == list(dict.fromkeys(keys))
+        assert made["loaded_at"].to_pylist() == [AT] * len(set(keys))
 
 
 def test_half_a_surrogate_pair_becomes_a_text_that_a_table_can_hold():
