@@ -24,6 +24,7 @@ LOWEST, HIGHEST = 1e-4, 1e4
 _AT_BOUND = 1e-3
 _STEP = 1e-4
 _NEWTON_STEPS = 30
+_SCREENING = 25
 _LONGEST_STEP = 2.0
 _FLAT = 1e-10
 _NEAR_ENOUGH = 1e-4
@@ -313,9 +314,12 @@ def maximise(objective: Objective, starts: list[Floats], *, people: float, near:
     best = _climb(objective, starts[0], people)
     if not best.is_converged or best.at_bound.any():
         for start in starts[1:]:
-            other = _climb(objective, start, people)
-            if other.log_likelihood > best.log_likelihood + 1e-6:
-                best = other
+            minus, point = _neighbourhood(objective, start, people, steps=_SCREENING)
+            # Whoever leads no higher than the place that was found is not followed to its end.
+            if not best.is_converged or -minus(point)[0] * people > best.log_likelihood + 1e-6:
+                other = _climb(objective, point, people)
+                if other.log_likelihood > best.log_likelihood + 1e-6:
+                    best = other
     return best
 
 
@@ -337,8 +341,8 @@ def _approached(objective: Objective, near: Floats, people: float) -> Estimate:
     )
 
 
-def _neighbourhood(objective: Objective, start: Floats, people: float) -> tuple[Objective, Floats]:
-    """What is minimised (the loss of an average person), and about where it is smallest."""
+def _neighbourhood(objective: Objective, start: Floats, people: float, *, steps: int = 500) -> tuple[Objective, Floats]:
+    """What is minimised (the loss of an average person), and about where it is smallest, after so many steps at most."""
 
     def minus(point: Floats) -> tuple[float, Floats]:
         value, gradient = objective(point)
@@ -351,7 +355,7 @@ def _neighbourhood(objective: Objective, start: Floats, people: float) -> tuple[
         jac=True,
         method="L-BFGS-B",
         bounds=[(low, high)] * len(start),
-        options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-7, "maxcor": 20},
+        options={"maxiter": steps, "ftol": 1e-13, "gtol": 1e-7, "maxcor": 20},
     )
     return minus, np.asarray(found.x, dtype=np.float64)
 
