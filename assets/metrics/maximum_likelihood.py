@@ -385,7 +385,7 @@ def _climb(objective: Objective, start: Floats, people: float) -> Estimate:
             released |= is_inward
             continue
         step = np.zeros(len(point))
-        step[free] = _newton_step(_curvature(minus, point)[np.ix_(free, free)], gradient[free])
+        step[free] = _newton_step(_curvature(minus, point, free), gradient[free])
         length, is_better = _until_bound(point, step, low, high), False
         while length > 1e-3 and not is_better:
             tried = np.clip(point + length * step, low, high)
@@ -400,7 +400,7 @@ def _climb(objective: Objective, start: Floats, people: float) -> Estimate:
             break
         point, value, gradient = tried, tried_value, tried_gradient
     at_bound = _is_at_bound(point)
-    covariance = _covariance(_curvature(minus, point) * people, ~at_bound)
+    covariance = _covariance(_curvature(minus, point, ~at_bound) * people, ~at_bound)
     return Estimate(point, covariance, -value * people, at_bound, is_converged)
 
 
@@ -420,20 +420,18 @@ def _newton_step(curvature: Floats, gradient: Floats) -> Floats:
     return np.asarray(step * min(1.0, _LONGEST_STEP / longest)) if longest > 0 else step
 
 
-def _curvature(function: Objective, point: Floats) -> Floats:
-    """The Hessian, by central differences of the analytic gradient."""
-    size = len(point)
-    rows = np.empty((size, size))
-    for i in range(size):
-        step = np.zeros(size)
+def _curvature(function: Objective, point: Floats, free: NDArray[np.bool_]) -> Floats:
+    """The Hessian of the free parameters, by central differences of the analytic gradient."""
+    rows = np.empty((int(free.sum()), int(free.sum())))
+    for row, i in enumerate(np.flatnonzero(free)):
+        step = np.zeros(len(point))
         step[i] = _STEP
-        rows[i] = (function(point + step)[1] - function(point - step)[1]) / (2 * _STEP)
+        rows[row] = ((function(point + step)[1] - function(point - step)[1]) / (2 * _STEP))[free]
     return (rows + rows.T) / 2
 
 
-def _covariance(information: Floats, free: NDArray[np.bool_]) -> Floats:
-    covariance = np.full(information.shape, np.nan)
-    inner = information[np.ix_(free, free)]
+def _covariance(inner: Floats, free: NDArray[np.bool_]) -> Floats:
+    covariance = np.full((len(free), len(free)), np.nan)
     if not inner.size or not np.isfinite(inner).all():
         return covariance
     values, vectors = np.linalg.eigh(inner)
