@@ -4,7 +4,6 @@ Every function is deterministic: a bootstrap draws from a seed that the caller s
 single subject (a ratio of segments, a survival curve) stand beside the subject instead.
 """
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import narwhals as nw
@@ -95,30 +94,3 @@ def resampled_totals(sums: Floats, *, replicates: int = 1000, seed: int = 0) -> 
         sums[generator.integers(clusters, size=(min(block, replicates - start), clusters))].sum(axis=1)
         for start in range(0, replicates, block)
     ])  # fmt: skip
-
-
-def percentile_interval(values: Floats) -> tuple[float, float]:
-    """The central 95 % of bootstrap replicates; infinite where a replicate's denominator was 0.
-
-    Ends are observed values (no interpolation), so that one infinite replicate spoils nothing.
-
-    >>> percentile_interval(np.arange(1000.0))
-    (24.0, 974.0)
-    """
-    low, high = np.quantile(values, [0.025, 0.975], method="inverted_cdf")
-    return float(low), float(high)
-
-
-def cluster_bootstrap(
-    statistic: Callable[[Floats], Floats], sums: Floats, *, replicates: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """How sure is a statistic of dependent observations? Whole clusters are resampled.
-
-    `sums` holds one row of column totals for each cluster (a person, a week); `statistic` maps an
-    array replicates x columns of totals to one value a replicate. Percentile interval; deterministic for a seed.
-
-    >>> rows = np.array([[2.0, 1.0], [4.0, 1.0], [6.0, 1.0]])
-    >>> cluster_bootstrap(lambda totals: totals[:, 0] / totals[:, 1], rows)
-    (2.0, 6.0)
-    """
-    return percentile_interval(statistic(resampled_totals(sums, replicates=replicates, seed=seed)))

@@ -5,6 +5,7 @@ the last at t_x, of n (or T) watched; only distinct histories are ever computed 
 little more than a thousand.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
@@ -54,7 +55,7 @@ class Estimate(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class RetentionModel:
+class RetentionModel(ABC):
     """A model fitted to how often and how lately people came back.
 
     `parameters` and `standard_errors` by name; `covariance` is that of the *logarithms* of the parameters, in their
@@ -151,14 +152,17 @@ class RetentionModel:
         )
         return low, high
 
+    @abstractmethod
     def _p_alive(self, x: Floats, t_x: Floats, n: Floats) -> Floats:
-        raise NotImplementedError
+        """On checked histories."""
 
+    @abstractmethod
     def _p_silent(self, x: Floats, t_x: Floats, n: Floats, horizon: float) -> Floats:
-        raise NotImplementedError
+        """On checked histories."""
 
+    @abstractmethod
     def _expected(self, x: Floats, t_x: Floats, n: Floats, horizon: float) -> Floats:
-        raise NotImplementedError
+        """On checked histories."""
 
     def _checked(self, x: ArrayLike, t_x: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats, Floats]:
         return checked(x, t_x, n)

@@ -62,23 +62,3 @@ def test_bootstrap_is_seeded_and_independent_of_blocks(monkeypatch):
     monkeypatch.setattr(intervals, "_BLOCK", 120)
     assert np.array_equal(whole, intervals.resampled_totals(sums, replicates=50))
     assert not np.array_equal(whole, intervals.resampled_totals(sums, replicates=50, seed=1))
-
-
-def test_bootstrap_of_a_mean_agrees_with_the_normal_interval():
-    values = np.random.default_rng(2).normal(5, 2, size=400)
-    sums = np.column_stack([values, np.ones_like(values)])
-    low, high = intervals.cluster_bootstrap(lambda t: t[:, 0] / t[:, 1], sums, replicates=2000)
-    half = intervals.Z95 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
-
-
-def test_clusters_widen_the_interval():
-    values = np.repeat(np.random.default_rng(3).normal(5, 2, size=40), 10)
-    by_row = np.column_stack([values, np.ones_like(values)])
-    by_cluster = by_row.reshape(40, 10, 2).sum(axis=1)
-
-    def mean(totals):
-        return totals[:, 0] / totals[:, 1]
-
-    narrow, wide = (np.diff(intervals.cluster_bootstrap(mean, sums))[0] for sums in (by_row, by_cluster))
-    assert wide > 2 * narrow
