@@ -37,7 +37,7 @@ def start(*script: str, folder: Path = SCRIPTS) -> None:
     command = [str(folder / script[0]), *script[1:]]
     if script[0].endswith(".py"):
         command.insert(0, sys.executable)
-    environment = {**os.environ, "RAPPORT_SERVERS": str(STATE)}  # noqa: TID251
+    environment = {**os.environ, "RAPPORT_SERVERS": str(STATE), "SEED_PYTHON": sys.executable}  # noqa: TID251
     with log.open("w") as output:
         done = subprocess.run(command, check=False, stdout=output, stderr=subprocess.STDOUT, env=environment)
     if done.returncode:

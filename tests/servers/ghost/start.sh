@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Real Ghost (npm, SQLite) at http://127.0.0.1:2368, filled by seed.py. `start.sh fresh` throws its content away and seeds again.
-# Needs Node 20 and a C++ compiler; sends no mail, asks nobody for updates. State: $RAPPORT_SERVERS/ghost.
+# Needs Node 20, a C++ compiler and, for seed.py, a Python with the packages of rapport ($SEED_PYTHON); sends no mail, asks nobody for updates.
+# State: $RAPPORT_SERVERS/ghost.
 set -euo pipefail
 VERSION=5.130.5   # the last that runs on Node 20
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -53,7 +54,7 @@ for _ in $(seq 240); do
 done
 curl -sf -o /dev/null http://127.0.0.1:2368/ghost/api/admin/site/
 if [ ! -f seeded ]; then
-  "${PYTHON:-python3}" "$HERE/seed.py" http://127.0.0.1:2368 "$DIR"
+  "${SEED_PYTHON:-python3}" "$HERE/seed.py" http://127.0.0.1:2368 "$DIR"
   touch seeded
 fi
 echo "http://127.0.0.1:2368"
