@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from assets.metrics.maximiser import maximise, no_estimate
 from assets.metrics.maximum_likelihood import (
     Floats,
     Histories,
@@ -19,8 +20,6 @@ from assets.metrics.maximum_likelihood import (
     by_history,
     checked_weeks,
     histories,
-    maximise,
-    no_estimate,
 )
 
 NAMES = ("alpha", "beta", "gamma", "delta")
@@ -68,7 +67,7 @@ class BetaGeometricBetaBinomial(RetentionModel):
         staying = tables.staying[cells.weeks + 1] - tables.staying[cells.weeks]
         rows = [now.still * np.exp(staying)]
         for weeks in horizons:
-            later = cells._replace(weeks=cells.weeks + weeks, at_n=cells.at_n + weeks * len(cells.xs))
+            later = cells._replace(weeks=cells.weeks + weeks, at_n=cells.at_n + weeks)
             rows.append(np.minimum(np.exp(_likelihood(tables, later).total - now.total), 1.0))
         return np.stack(rows)
 
@@ -81,9 +80,7 @@ class BetaGeometricBetaBinomial(RetentionModel):
     def _p_silent(self, x: Floats, t_x: Floats, n: Floats, horizon: float) -> Floats:
         later = _cells(x, t_x, n + horizon)
         tables = _tables(self._values(), later)
-        now = _likelihood(
-            tables, later._replace(weeks=n.astype(np.intp), at_n=later.at_n - int(horizon) * len(later.xs))
-        )
+        now = _likelihood(tables, later._replace(weeks=n.astype(np.intp), at_n=later.at_n - int(horizon)))
         return np.minimum(np.exp(_likelihood(tables, later).total - now.total), 1.0)
 
     def _expected(self, x: Floats, t_x: Floats, n: Floats, horizon: float) -> Floats:
@@ -95,7 +92,7 @@ class BetaGeometricBetaBinomial(RetentionModel):
         first, last = n.astype(np.intp) + 1, n.astype(np.intp) + int(horizon)
         week = np.arange(last.max() + 1)
         stays = (delta + week) / (gamma + delta + week)
-        remaining = _remaining(stays)
+        remaining = _remaining(stays[None, :])[0]
         log = np.concatenate([[0.0], np.cumsum(np.log(stays))])
         weeks = remaining[first] - np.exp(log[last + 1] - log[first]) * remaining[last + 1]
         return self._p_alive(x, t_x, n) * (alpha + x) / (alpha + beta + n) * weeks
@@ -142,60 +139,70 @@ def fit_bgbb(
     def objective(log_parameters: Floats) -> tuple[float, Floats]:
         return _value_and_gradient(np.exp(log_parameters), cells, people)
 
-    start = None if near is None else np.log([near.parameters[name] for name in NAMES])
-    found = maximise(objective, _STARTS, people=total, near=start)
+    found = maximise(objective, _STARTS, people=total, near=None if near is None else near.nearby())
     return BetaGeometricBetaBinomial.of(NAMES, found, total)
 
 
 class _Cells(NamedTuple):
-    """Where histories find themselves in tables of one row a week, one column a distinct x."""
+    """Where histories find themselves in tables of one row a distinct x, one column a week from 0 to `length`.
+
+    `misses` are the weeks missed there by somebody active x times, none before week x.
+    """
 
     xs: Places
-    column: Places
+    row: Places
     last: Places
     weeks: Places
     at_t: Places
     at_n: Places
+    missed_at_t: Places
+    misses: Places
     length: int
 
 
 class _Tables(NamedTuple):
-    """Of weeks i and distinct x.
+    """Of numbers of weeks i, all logarithms but `stayers` and the last three.
 
-    `coming`: log B(alpha + x, beta + i - x) / B(alpha, beta), x given weeks active among i while there; `staying`: log
-    B(gamma, delta + i) / B(gamma, delta), still there in week i; `leaving`: log B(gamma + 1, delta + i) / B(gamma,
-    delta), there in week i for the last time; `stayers` their ratio, not of logarithms. `chain` is the ratio of the term of week i + 1 to that of i in the sum
-    over the week of leaving, `remaining` the sum from i on in units of the term of i, `terms` the terms in units of
-    the first.
+    `hits`, `missed`: alpha (alpha + 1) ... and beta (beta + 1) ..., i factors; `leaving`: what the week of leaving
+    adds to the chance of x active weeks among i, of B(alpha + x, beta + i - x) / B(alpha, beta) the denominator, and
+    B(gamma + 1, delta + i) / B(gamma, delta), there in week i for the last time; `staying`: B(gamma, delta + i) /
+    B(gamma, delta), still there in week i; `stayers` the ratio of the two of gamma and delta.
+
+    Of distinct x and weeks, the terms of the sum over the week of leaving: `terms`, in units of the first, and `sums`
+    of them from i on. Where they fall below what a number can hold there is `chain` instead, the ratio of the term of
+    week i + 1 to that of i, and `sums` are in units of the term of i.
     """
 
-    coming: Floats
-    staying: Floats
+    hits: Floats
+    missed: Floats
     leaving: Floats
+    staying: Floats
     stayers: Floats
     chain: Floats
-    remaining: Floats
     terms: Floats | None
+    sums: Floats
 
 
 class _Likelihood(NamedTuple):
     """Of each history: the logarithm of its likelihood, and how that divides.
 
-    `still`: the share of still being there in week n; `left`: that of having left in week t_x, 0 where that is week n;
+    `whole`: the likelihood in units of the term of week t_x; `still`: the share of still being there in week n;
     `shrink`: the term of leaving in week n in units of that of week t_x.
     """
 
     total: Floats
+    whole: Floats
     still: Floats
-    left: Floats
     shrink: Floats
 
 
 def _cells(x: Floats, t_x: Floats, n: Floats, *, further: int = 0) -> _Cells:
-    xs, column = np.unique(x.astype(np.intp), return_inverse=True)
+    xs, row = np.unique(x.astype(np.intp), return_inverse=True)
     last, weeks = t_x.astype(np.intp), n.astype(np.intp)
     length = int(weeks.max(initial=0)) + further
-    return _Cells(xs, column, last, weeks, last * len(xs) + column, weeks * len(xs) + column, length)
+    at_t, at_n = row * (length + 1) + last, row * (length + 1) + weeks
+    misses = np.maximum(np.arange(length + 1) - xs[:, None], 0)
+    return _Cells(xs, row, last, weeks, at_t, at_n, last - xs[row], misses, length)
 
 
 def _rising(starts: Floats, length: int) -> Floats:
@@ -212,75 +219,73 @@ def _harmonic(starts: Floats, length: int) -> Floats:
     return sums
 
 
-def _terms(ratios: Floats) -> Floats | None:
-    """1, r[0], r[0] r[1], ...: the terms of a chain; None where they fall below what a number can hold."""
-    logs = np.zeros((len(ratios) + 1, *ratios.shape[1:]))
-    np.cumsum(np.log(ratios), axis=0, out=logs[1:])
-    return np.exp(logs) if logs.min(initial=0.0) > _SMALLEST else None
-
-
-def _remaining(ratios: Floats, terms: Floats | None = None) -> Floats:
+def _remaining(ratios: Floats) -> Floats:
     """1 + r[i] + r[i] r[i + 1] + ... for each i, and 0 after the last: sums of a chain in units of their first term.
 
-    From the end, since the terms fall: a difference of sums from the start would lose the late ones. With the terms
-    of the chain all at once, else week by week.
+    From the end, since the terms fall: a difference of sums from the start would lose the late ones.
     """
-    sums = np.zeros((len(ratios) + 1, *ratios.shape[1:]))
-    if terms is not None:
-        first = terms[: len(ratios)]
-        sums[:-1] = np.cumsum(first[::-1], axis=0)[::-1] / first
-        return sums
-    for i in range(len(ratios) - 1, -1, -1):
-        sums[i] = 1 + ratios[i] * sums[i + 1]
+    sums = np.zeros((len(ratios), ratios.shape[1] + 1))
+    for i in range(ratios.shape[1] - 1, -1, -1):
+        sums[:, i] = 1 + ratios[:, i] * sums[:, i + 1]
     return sums
 
 
-def _passed_on(flow: Floats, ratios: Floats, terms: Floats | None) -> Floats:
+def _passed_on(flow: Floats, ratios: Floats) -> Floats:
     """What arrives in each week of a chain: f[i] + r[i - 1] (f[i - 1] + r[i - 2] (f[i - 2] + ...)).
 
     The terms fall, so that what was put in and taken out again, and its rounding error, weigh ever less in the sum.
     """
-    if terms is not None:
-        return np.asarray(terms * np.cumsum(flow / terms, axis=0))
     gone = flow.copy()
-    for i in range(len(flow) - 1):
-        gone[i + 1] += ratios[i] * gone[i]
+    for i in range(flow.shape[1] - 1):
+        gone[:, i + 1] += ratios[:, i] * gone[:, i]
     return gone
 
 
 def _tables(parameters: Floats, cells: _Cells) -> _Tables:
     alpha, beta, gamma, delta = parameters
-    size, week = cells.length, np.arange(cells.length + 1)
-    misses = np.maximum(week[:, None] - cells.xs[None, :], 0)
+    xs, size = cells.xs, cells.length
     hits, missed, chances, staying, both = _rising(
         np.array([alpha, beta, alpha + beta, delta, gamma + delta]), size + 1
     )
-    staying = staying[:-1]
-    coming = hits[cells.xs] + missed[misses] - chances[:-1, None]
-    chain = (beta + misses) * ((delta + week) / (alpha + beta + week) / (gamma + delta + week + 1))[:, None]
-    terms = _terms(chain[:-1])
-    return _Tables(
-        coming=coming,
-        staying=staying - both[:-1],
-        leaving=np.log(gamma) + staying - both[1:],
-        stayers=(gamma + delta + week) / gamma,
-        chain=chain,
+    week = np.arange(size + 1)
+    leaving = np.log(gamma) + staying[:-1] - both[1:] - chances[:-1]
+    logs = missed[cells.misses]
+    logs += leaving
+    logs -= leaving[xs, None]
+    terms, chain = None, logs[:, :0]
+    # The terms fall from week x on; before it there are none.
+    if logs[:, -1].min(initial=0.0) > _SMALLEST:
+        terms = np.exp(np.minimum(logs, 0.0, out=logs), out=logs)
+        sums = np.zeros_like(terms)
         # The term of the last week is never left over: nobody is watched longer.
-        remaining=_remaining(chain[:-1], terms),
-        terms=terms,
-    )
+        np.cumsum(terms[:, -2::-1], axis=1, out=sums[:, -2::-1])
+    else:
+        chain = (beta + cells.misses) * ((delta + week) / (alpha + beta + week) / (gamma + delta + week + 1))
+        sums = _remaining(chain[:, :-1])
+    return _Tables(
+        hits, missed, leaving, staying[:-1] - both[:-1], (gamma + delta + week) / gamma, chain, terms, sums
+    )  # fmt: skip
 
 
 def _likelihood(tables: _Tables, cells: _Cells) -> _Likelihood:
-    """In units of the term of week t_x, so that one exponential and one logarithm a history do."""
-    coming, remaining = tables.coming.ravel(), tables.remaining.ravel()
-    at_last = coming[cells.at_t] + tables.leaving[cells.last]
-    shrink = np.exp(coming[cells.at_n] + tables.leaving[cells.weeks] - at_last)
+    """In units of the term of week t_x, so that one logarithm a history does."""
+    log_missed = tables.missed[cells.missed_at_t]
+    at_last = tables.hits[cells.xs][cells.row] + log_missed + tables.leaving[cells.last]
+    if tables.terms is not None:
+        terms, sums = tables.terms.ravel(), tables.sums.ravel()
+        first = terms[cells.at_t]
+        shrink = terms[cells.at_n] / first
+        left = (sums[cells.at_t] - sums[cells.at_n]) / first
+    else:
+        sums, silent = tables.sums.ravel(), cells.weeks - cells.last
+        ratio = tables.missed[cells.missed_at_t + silent] + tables.leaving[cells.weeks]
+        shrink = np.exp(ratio - log_missed - tables.leaving[cells.last])
+        left = sums[cells.at_t] - shrink * sums[cells.at_n]
+    # Of a sum that begins with 1 no less than that is left, whatever rounding says.
+    left = np.where(cells.weeks > cells.last, np.maximum(left, 1.0), 0.0)
     still = shrink * tables.stayers[cells.weeks]
-    is_silent = cells.weeks > cells.last
-    left = np.where(is_silent, np.maximum(remaining[cells.at_t] - shrink * remaining[cells.at_n], 1.0), 0.0)
     whole = still + left
-    return _Likelihood(at_last + np.log(whole), still / whole, is_silent / whole, shrink)
+    return _Likelihood(at_last + np.log(whole), whole, still / whole, shrink)
 
 
 def _value_and_gradient(parameters: Floats, cells: _Cells, people: Histories) -> tuple[float, Floats]:
@@ -292,34 +297,38 @@ def _value_and_gradient(parameters: Floats, cells: _Cells, people: Histories) ->
     alpha, beta, gamma, delta = parameters
     tables = _tables(parameters, cells)
     likelihood = _likelihood(tables, cells)
-    w, size, columns = people.weights, cells.length, len(cells.xs)
+    w, size, rows = people.weights, cells.length, len(cells.xs)
     still = w * likelihood.still
     # The sums of all histories at once: each enters the chain at its t_x and is taken out at its n.
-    enter = w * likelihood.left
-    flow = np.bincount(cells.at_t, enter, minlength=(size + 1) * columns)
-    flow -= np.bincount(cells.at_n, enter * likelihood.shrink, minlength=(size + 1) * columns)
-    gone = _passed_on(np.asarray(flow.reshape(size + 1, columns), dtype=np.float64), tables.chain, tables.terms)
-    left_by_week = gone.sum(axis=1)
+    enter = np.where(cells.weeks > cells.last, w / likelihood.whole, 0.0)
+    if tables.terms is not None:
+        entered = taken_out = enter / tables.terms.ravel()[cells.at_t]
+    else:
+        entered, taken_out = enter, enter * likelihood.shrink
+    change = np.bincount(cells.at_t, entered, minlength=rows * (size + 1)).astype(np.float64)
+    change -= np.bincount(cells.at_n, taken_out, minlength=rows * (size + 1))
+    flow: Floats = change.reshape(rows, size + 1)
+    if tables.terms is not None:
+        gone = np.asarray(np.cumsum(flow, axis=1) * tables.terms)
+    else:
+        gone = _passed_on(flow, tables.chain)
+    left_by_week = gone.sum(axis=0)
     still_by_week = np.bincount(cells.weeks, still, minlength=size + 1)
     watched = left_by_week + still_by_week
-    misses = np.arange(size + 1)[:, None] - cells.xs[None, :]
-    gone_by_misses = np.bincount(np.maximum(misses, 0).ravel(), np.where(misses >= 0, gone, 0.0).ravel())
-    still_by_misses = np.bincount(cells.weeks - cells.xs[cells.column], still, minlength=size + 1)
-    by_x = np.bincount(cells.column, w, minlength=columns)
+    missed = np.bincount(cells.weeks - cells.xs[cells.row], still, minlength=size + 1)
+    missed += np.bincount(cells.misses.ravel(), gone.ravel(), minlength=size + 1)
+    by_x = np.bincount(cells.row, w, minlength=rows)
     h_coming, h_missing, h_chances, h_staying, h_leaving = _harmonic(
         np.array([alpha, beta, alpha + beta, delta, gamma + delta]), size + 1
     )
-    chances = np.sum(watched * h_chances[:-1])
-    leaving = np.sum(left_by_week * h_leaving[1:]) + np.sum(still_by_week * h_leaving[:-1])
-    missed = np.zeros(size + 1)
-    missed[: len(gone_by_misses)] = gone_by_misses
-    missed += still_by_misses
+    chances = watched @ h_chances[:-1]
+    leaving = left_by_week @ h_leaving[1:] + still_by_week @ h_leaving[:-1]
     gradient = np.array(
         [
-            alpha * (np.sum(by_x * h_coming[cells.xs]) - chances),
-            beta * (np.sum(missed * h_missing[:-1]) - chances),
+            alpha * (by_x @ h_coming[cells.xs] - chances),
+            beta * (missed @ h_missing[:-1] - chances),
             left_by_week.sum() - gamma * leaving,
-            delta * (np.sum(watched * h_staying[:-1]) - leaving),
+            delta * (watched @ h_staying[:-1] - leaving),
         ]
     )
-    return float(np.sum(w * likelihood.total)), gradient
+    return float(w @ likelihood.total), gradient

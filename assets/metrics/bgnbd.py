@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from assets.metrics.maximum_likelihood import Floats, Histories, RetentionModel, histories, maximise, no_estimate
+from assets.metrics.maximiser import maximise, no_estimate
+from assets.metrics.maximum_likelihood import Floats, Histories, RetentionModel, histories
 
 NAMES = ("r", "alpha", "a", "b")
 
 _STARTS = [np.log(start) for start in ((1.0, 1.0, 1.0, 1.0), (0.3, 0.1, 0.5, 2.0), (3.0, 1.0, 0.1, 1.0))]
 _NEAR = 1e-4
 _NODES = 256
+
+Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +37,15 @@ class BetaGeometricNegativeBinomial(RetentionModel):
     """How many chances to leave there are before the first repeat."""
 
     def _p_alive(self, x: Floats, t_x: Floats, n: Floats) -> Floats:
-        terms = _terms(self._values(), self.chances_before_return, x, t_x, n)
-        return special.expit(terms.alive - terms.gone)
+        return special.expit(-_terms(self._values(), self.chances_before_return, _places(x, t_x, n)).odds)
 
     def _p_silent(self, x: Floats, t_x: Floats, n: Floats, horizon: float) -> Floats:
-        now, later = (_terms(self._values(), self.chances_before_return, x, t_x, end) for end in (n, n + horizon))
-        return np.exp(np.logaddexp(later.alive, later.gone) - np.logaddexp(now.alive, now.gone))
+        parameters, both = self._values(), (_places(x, t_x, end) for end in (n, n + horizon))
+        now, later = (
+            _log_likelihoods(_terms(parameters, self.chances_before_return, places), parameters[0], places)
+            for places in both
+        )
+        return np.minimum(np.exp(later - now), 1.0)
 
     def _expected(self, x: Floats, t_x: Floats, n: Floats, horizon: float) -> Floats:
         """Equations (9) and (10) of Fader, Hardie & Lee, in the form of Euler's transformation.
@@ -130,12 +136,15 @@ def _fit(
     # In units of the mean time watched, so that bounds and starts mean the same whatever the unit.
     unit = float(np.sum(people.weights * people.n)) / total
     scaled = people._replace(t_x=people.t_x / unit, n=people.n / unit)
+    places = _places(*scaled[:3])
 
     def objective(log_parameters: Floats) -> tuple[float, Floats]:
-        return _value_and_gradient(np.exp(log_parameters), kind.chances_before_return, scaled)
+        return _value_and_gradient(np.exp(log_parameters), kind.chances_before_return, scaled, places)
 
     units = np.log([1.0, unit, 1.0, 1.0])
-    start = None if near is None else np.log([near.parameters[name] for name in NAMES]) - units
+    start = None if near is None else near.nearby()
+    if start is not None:
+        start = start._replace(log_parameters=start.log_parameters - units)
     found = maximise(objective, _STARTS, people=total, near=start)
     repeats = float(np.sum(people.weights * people.x))
     return kind.of(
@@ -148,35 +157,56 @@ def _fit(
     )
 
 
-class _Terms(NamedTuple):
-    """Of each history: the logarithms of the likelihood's parts of still being there and of having left.
+class _Places(NamedTuple):
+    """The distinct values of x, t_x and n, and which of them each history has: functions of one are computed once."""
 
-    `before_last` is b and the chances passed before the last one, 1 where there was none; the others are the logarithms
-    of alpha and the time, watched and until the last repeat.
+    xs: Floats
+    x: Indices
+    ts: Floats
+    t_x: Indices
+    ns: Floats
+    n: Indices
+
+
+class _Terms(NamedTuple):
+    """The parts of the likelihood.
+
+    Of each distinct x: `common`, the logarithm of what being there and having left share, and `before_last`, b and the
+    chances passed before the last one, 1 where there was none. Of each history: `log_watched`, the logarithm of alpha
+    and the time watched; `stretch`, that of how much longer it is than the time until the last repeat; `odds`, the
+    logarithm of the odds of having left.
     """
 
-    alive: Floats
-    gone: Floats
+    common: Floats
     before_last: Floats
     log_watched: Floats
-    log_until_last: Floats
+    stretch: Floats
+    odds: Floats
 
 
-def _terms(
-    parameters: Floats | tuple[float, float, float, float], before: int, x: Floats, t_x: Floats, n: Floats
-) -> _Terms:
+def _places(x: Floats, t_x: Floats, n: Floats) -> _Places:
+    (xs, of_x), (ts, of_t), (ns, of_n) = (np.unique(values, return_inverse=True) for values in (x, t_x, n))
+    return _Places(xs, of_x, ts, of_t, ns, of_n)
+
+
+def _terms(parameters: Floats | tuple[float, float, float, float], before: int, places: _Places) -> _Terms:
     r, alpha, a, b = parameters
-    chances = x + before
-    purchases = special.gammaln(r + x) - special.gammaln(r) + r * np.log(alpha)
+    chances, power = places.xs + before, r + places.xs
+    purchases = special.gammaln(power) - special.gammaln(r) + r * np.log(alpha)
     stayed = special.gammaln(b + chances) - special.gammaln(b)
     faced = special.gammaln(a + b + chances) - special.gammaln(a + b)
-    has_chance = chances > 0
-    log_watched, log_until_last = np.log(alpha + n), np.log(alpha + t_x)
-    common, power = purchases + stayed - faced, r + x
-    alive = common - power * log_watched
-    before_last = np.where(has_chance, b + chances - 1, 1.0)
-    gone = common + (np.log(a) - np.log(before_last)) - power * log_until_last
-    return _Terms(alive, np.where(has_chance, gone, -np.inf), before_last, log_watched, log_until_last)
+    before_last = np.where(chances > 0, b + chances - 1, 1.0)
+    left_at_once = np.where(chances > 0, np.log(a) - np.log(before_last), -np.inf)
+    log_watched = np.log(alpha + places.ns)[places.n]
+    stretch = log_watched - np.log(alpha + places.ts)[places.t_x]
+    odds = left_at_once[places.x] + power[places.x] * stretch
+    return _Terms(purchases + stayed - faced, before_last, log_watched, stretch, odds)
+
+
+def _log_likelihoods(terms: _Terms, r: float, places: _Places) -> Floats:
+    """Of each history."""
+    power = (r + places.xs)[places.x]
+    return np.asarray(terms.common[places.x] - power * terms.log_watched + np.logaddexp(0.0, terms.odds))
 
 
 def _integrated(r: Floats, a: float, b: Floats, horizon: Floats) -> Floats:
@@ -187,24 +217,24 @@ def _integrated(r: Floats, a: float, b: Floats, horizon: Floats) -> Floats:
     return np.asarray(np.sum(repeats * weight, axis=1) / 2)
 
 
-def _value_and_gradient(parameters: Floats, before: int, people: Histories) -> tuple[float, Floats]:
+def _value_and_gradient(parameters: Floats, before: int, people: Histories, places: _Places) -> tuple[float, Floats]:
     """The log-likelihood, and its gradient in the logarithms of the parameters."""
     r, alpha, a, b = parameters
-    x, t_x, n, w = people
-    chances = x + before
-    terms = _terms(parameters, before, x, t_x, n)
-    total = np.logaddexp(terms.alive, terms.gone)
-    gone = np.exp(terms.gone - total)
-    still = 1 - gone
+    w, xs = people.weights, places.xs
+    chances = xs + before
+    terms = _terms(parameters, before, places)
+    gone = special.expit(terms.odds)
+    by_x, gone_by_x = (np.bincount(places.x, weight, minlength=len(xs)) for weight in (w, w * gone))
     faced = special.psi(a + b + chances) - special.psi(a + b)
-    since = still * terms.log_watched + gone * terms.log_until_last
-    weighted_rate = still / (alpha + n) + gone / (alpha + t_x)
+    since = terms.log_watched - gone * terms.stretch
+    rate = (1 - gone) * (1 / (alpha + places.ns))[places.n] + gone * (1 / (alpha + places.ts))[places.t_x]
+    power = (r + xs)[places.x]
     gradient = np.array(
         [
-            r * np.sum(w * (special.psi(r + x) - special.psi(r) + np.log(alpha) - since)),
-            np.sum(w * (r - alpha * (r + x) * weighted_rate)),
-            np.sum(w * (gone - a * faced)),
-            b * np.sum(w * (special.psi(b + chances) - special.psi(b) - faced - gone / terms.before_last)),
+            r * (by_x @ (special.psi(r + xs) - special.psi(r) + np.log(alpha)) - w @ since),
+            r * by_x.sum() - alpha * (w @ (power * rate)),
+            gone_by_x.sum() - a * (by_x @ faced),
+            b * (by_x @ (special.psi(b + chances) - special.psi(b) - faced) - gone_by_x @ (1 / terms.before_last)),
         ]
     )
-    return float(np.sum(w * total)), gradient
+    return float(w @ _log_likelihoods(terms, r, places)), gradient

@@ -1,6 +1,6 @@
-"""What the retention models share: checked histories, maximum likelihood on log parameters, delta-method intervals.
+"""What the retention models share: checked histories, and intervals by the delta method.
 
-The models themselves, their likelihoods and predictions, are in `bgbb` and `bgnbd`. A history of a person is x repeats,
+The search for the largest likelihood is in `maximiser`; the models themselves, their likelihoods and predictions, are in `bgbb` and `bgnbd`. A history of a person is x repeats,
 the last at t_x, of n (or T) watched; only distinct histories are ever computed on, so that a million people cost
 little more than a thousand.
 """
@@ -12,25 +12,14 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
+from scipy import special
 
 from assets.metrics.intervals import Z95
+from assets.metrics.maximiser import Estimate, Nearby
 
 Floats = NDArray[np.float64]
-Objective = Callable[[Floats], tuple[float, Floats]]
 
-LOWEST, HIGHEST = 1e-4, 1e4
-"""Parameters are sought between these; beyond them people are all alike, or of two extreme kinds."""
-
-_AT_BOUND = 1e-3
 _STEP = 1e-4
-_NEWTON_STEPS = 30
-_SCREENING = 25
-_LONGEST_STEP = 2.0
-_FLAT = 1e-10
-_NEAR_ENOUGH = 1e-4
-_NEAR_FLAT = 1e-6
-"""Of the slope, an average person: where no step is better any more, or a parameter at a bound would come back."""
 _DENSE = 1 << 24
 _PLACES_A_ROW = 64
 
@@ -42,16 +31,6 @@ class Histories(NamedTuple):
     t_x: Floats
     n: Floats
     weights: Floats
-
-
-class Estimate(NamedTuple):
-    """Where a likelihood is largest: log parameters, their covariance, and what there is to say about them."""
-
-    log_parameters: Floats
-    covariance: Floats
-    log_likelihood: float
-    at_bound: NDArray[np.bool_]
-    is_converged: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +60,10 @@ class RetentionModel(ABC):
     def is_at_bound(self) -> bool:
         """Whether any parameter ran to the end of the range that is searched."""
         return bool(self.at_bound)
+
+    def nearby(self) -> Nearby:
+        """Where the fit to much the same people may start."""
+        return Nearby(np.log(list(self.parameters.values())), self.covariance * self.people)
 
     @property
     def is_identified(self) -> bool:
@@ -302,143 +285,3 @@ def by_history(compute: Callable[[Floats, Floats, Floats], Floats], x: Floats, t
     with np.errstate(invalid="ignore"):
         values = compute(x.ravel()[first], t_x.ravel()[first], n.ravel()[first])
     return values[..., inverse].reshape((*values.shape[:-1], *x.shape))[()]
-
-
-def maximise(objective: Objective, starts: list[Floats], *, people: float, near: Floats | None = None) -> Estimate:
-    """The log parameters at which a log-likelihood is largest, within bounds, and their covariance.
-
-    `objective` returns the log-likelihood and its gradient at log parameters. From the first start; from all only
-    where that ends at a bound or not at all. L-BFGS-B finds the neighbourhood, Newton's method the place. `near` are
-    log parameters of much the same people: from there L-BFGS-B alone is enough for predictions; no covariance then.
-    """
-    if near is not None and np.isfinite(near).all():
-        found = _approached(objective, near, people)
-        if found.is_converged and (found.at_bound <= _is_at_bound(near)).all():
-            return found
-    best = _climb(objective, starts[0], people)
-    if not best.is_converged or best.at_bound.any():
-        for start in starts[1:]:
-            minus, point = _neighbourhood(objective, start, people, steps=_SCREENING)
-            # Whoever leads no higher than the place that was found is not followed to its end.
-            if not best.is_converged or -minus(point)[0] * people > best.log_likelihood + 1e-6:
-                other = _climb(objective, point, people)
-                if other.log_likelihood > best.log_likelihood + 1e-6:
-                    best = other
-    return best
-
-
-def no_estimate(size: int) -> Estimate:
-    """Of nobody nothing is known."""
-    nothing = np.full(size, np.nan)
-    return Estimate(nothing, np.full((size, size), np.nan), 0.0, np.zeros(size, dtype=bool), is_converged=False)
-
-
-def _approached(objective: Objective, near: Floats, people: float) -> Estimate:
-    minus, point = _neighbourhood(objective, near, people)
-    value, gradient = minus(point)
-    return Estimate(
-        point,
-        np.full((len(point), len(point)), np.nan),
-        -value * people,
-        _is_at_bound(point),
-        is_converged=bool(np.abs(gradient[~_is_at_bound(point)]).max(initial=0.0) < _NEAR_ENOUGH),
-    )
-
-
-def _neighbourhood(objective: Objective, start: Floats, people: float, *, steps: int = 500) -> tuple[Objective, Floats]:
-    """What is minimised (the loss of an average person), and about where it is smallest, after so many steps at most."""
-
-    def minus(point: Floats) -> tuple[float, Floats]:
-        value, gradient = objective(point)
-        return -value / people, -gradient / people
-
-    low, high = np.log(LOWEST), np.log(HIGHEST)
-    found = optimize.minimize(
-        minus,
-        np.clip(start, low, high),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(low, high)] * len(start),
-        options={"maxiter": steps, "ftol": 1e-13, "gtol": 1e-7, "maxcor": 20},
-    )
-    return minus, np.asarray(found.x, dtype=np.float64)
-
-
-def _is_at_bound(point: Floats) -> NDArray[np.bool_]:
-    return (point <= np.log(LOWEST) + _AT_BOUND) | (point >= np.log(HIGHEST) - _AT_BOUND)
-
-
-def _climb(objective: Objective, start: Floats, people: float) -> Estimate:
-    low, high = np.log(LOWEST), np.log(HIGHEST)
-    minus, point = _neighbourhood(objective, start, people)
-    value, gradient = minus(point)
-    is_converged, released = False, np.zeros(len(point), dtype=bool)
-    for _ in range(_NEWTON_STEPS):
-        # What has reached a bound stays there until the others have found their place: along a ridge it would come
-        # back a little each time they move.
-        held = _is_at_bound(point) & ~released
-        if held.any():
-            point = np.where(held, np.where(point > (low + high) / 2, high, low), point)
-            value, gradient = minus(point)
-        free = ~held
-        if np.abs(gradient[free]).max(initial=0.0) < 1e-11:
-            is_inward = held & (np.where(point > (low + high) / 2, gradient, -gradient) > _NEAR_FLAT)
-            if not is_inward.any():
-                is_converged = True
-                break
-            released |= is_inward
-            continue
-        step = np.zeros(len(point))
-        step[free] = _newton_step(_curvature(minus, point, free), gradient[free])
-        length, is_better = _until_bound(point, step, low, high), False
-        while length > 1e-3 and not is_better:
-            tried = np.clip(point + length * step, low, high)
-            tried_value, tried_gradient = minus(tried)
-            is_better = tried_value < value or (
-                tried_value <= value + 1e-14 * abs(value)
-                and np.abs(tried_gradient[free]).max() < np.abs(gradient[free]).max()
-            )
-            length /= 2
-        if not is_better:
-            is_converged = bool(np.abs(gradient[free]).max(initial=0.0) < _NEAR_FLAT)
-            break
-        point, value, gradient = tried, tried_value, tried_gradient
-    at_bound = _is_at_bound(point)
-    covariance = _covariance(_curvature(minus, point, ~at_bound) * people, ~at_bound)
-    return Estimate(point, covariance, -value * people, at_bound, is_converged)
-
-
-def _until_bound(point: Floats, step: Floats, low: float, high: float) -> float:
-    """How much of the step, at most all of it, until the first parameter meets a bound."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        room = np.where(step > 0, (high - point) / step, np.where(step < 0, (low - point) / step, np.inf))
-    return float(min(1.0, np.where(room > 0, room, np.inf).min()))
-
-
-def _newton_step(curvature: Floats, gradient: Floats) -> Floats:
-    """Downhill whatever the curvature: by its absolute value, never far."""
-    values, vectors = np.linalg.eigh(curvature)
-    size = np.maximum(np.abs(values), _FLAT)
-    step = -vectors @ ((vectors.T @ gradient) / size)
-    longest = np.abs(step).max()
-    return np.asarray(step * min(1.0, _LONGEST_STEP / longest)) if longest > 0 else step
-
-
-def _curvature(function: Objective, point: Floats, free: NDArray[np.bool_]) -> Floats:
-    """The Hessian of the free parameters, by central differences of the analytic gradient."""
-    rows = np.empty((int(free.sum()), int(free.sum())))
-    for row, i in enumerate(np.flatnonzero(free)):
-        step = np.zeros(len(point))
-        step[i] = _STEP
-        rows[row] = ((function(point + step)[1] - function(point - step)[1]) / (2 * _STEP))[free]
-    return (rows + rows.T) / 2
-
-
-def _covariance(inner: Floats, free: NDArray[np.bool_]) -> Floats:
-    covariance = np.full((len(free), len(free)), np.nan)
-    if not inner.size or not np.isfinite(inner).all():
-        return covariance
-    values, vectors = np.linalg.eigh(inner)
-    if values.min() > _FLAT * max(values.max(), 1.0):
-        covariance[np.ix_(free, free)] = (vectors / values) @ vectors.T
-    return covariance

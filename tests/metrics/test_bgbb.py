@@ -263,22 +263,27 @@ def test_impossible_weights_and_horizons_are_refused(model) -> None:
         model.expected(4, x=1)
 
 
-@pytest.mark.parametrize("parameters", [(0.7, 28.0, 0.6, 12.0), (0.1, 0.2, 5.0, 0.3), (1e4, 1.0, 1e-4, 1e4)])
-def test_a_chain_at_once_equals_a_chain_week_by_week(parameters):
-    alpha, beta, gamma, delta = parameters
-    week, misses = np.arange(300)[:, None], np.maximum(np.arange(300)[:, None] - np.array([0, 3, 50]), 0)
-    ratios = (beta + misses) * (delta + week) / (alpha + beta + week) / (gamma + delta + week + 1)
-    terms = bgbb._terms(ratios)
-    if alpha == 1e4:  # the terms fall below the smallest number: week by week it is
-        assert terms is None
-        return
-    np.testing.assert_allclose(bgbb._remaining(ratios, terms), bgbb._remaining(ratios), rtol=1e-11)
-    # People enter, and are taken out again in the week that leaves no more of them than of a rounding error.
-    flow = np.zeros((301, 3))
-    flow[10], flow[40] = 5.0, 2.0
-    flow[200] = -bgbb._passed_on(flow, ratios, None)[200]
-    slow = bgbb._passed_on(flow, ratios, None)
-    np.testing.assert_allclose(bgbb._passed_on(flow, ratios, terms), slow, rtol=1e-11, atol=1e-14)
+@pytest.mark.parametrize("parameters", [(0.7, 28.0, 0.6, 12.0), (0.1, 0.2, 5.0, 0.3)])
+def test_a_chain_at_once_equals_a_chain_week_by_week(parameters, monkeypatch) -> None:
+    people = histories(*simulated(3_000, weeks=300, seed=7), None)
+    cells = bgbb._cells(*people[:3])
+    at_once = bgbb._tables(np.array(parameters), cells)
+    value, gradient = bgbb._value_and_gradient(np.array(parameters), cells, people)
+    monkeypatch.setattr(bgbb, "_SMALLEST", 0.0)
+    week_by_week = bgbb._tables(np.array(parameters), cells)
+    assert at_once.terms is not None
+    assert week_by_week.terms is None
+    np.testing.assert_allclose(
+        bgbb._likelihood(at_once, cells).total, bgbb._likelihood(week_by_week, cells).total, rtol=1e-11
+    )
+    slow, slow_gradient = bgbb._value_and_gradient(np.array(parameters), cells, people)
+    assert value == pytest.approx(slow, rel=1e-12)
+    assert gradient == pytest.approx(slow_gradient, rel=1e-9, abs=1e-7)
+
+
+def test_a_chain_too_steep_for_numbers_goes_week_by_week() -> None:
+    cells = bgbb._cells(*(np.array([value]) for value in (1.0, 1.0, 300.0)))
+    assert bgbb._tables(np.array([1e4, 1.0, 1e-4, 1e4]), cells).terms is None
 
 
 def test_an_outlook_is_what_is_asked_one_by_one():

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from assets.metrics import bgbb
 from assets.metrics.bgbb import BetaGeometricBetaBinomial, fit_bgbb
-from assets.metrics.maximum_likelihood import Estimate, distinct
+from assets.metrics.maximiser import Estimate
+from assets.metrics.maximum_likelihood import distinct
 
 LOG_PARAMETERS = st.tuples(*[st.floats(-4, 6)] * 4)
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.metrics import bgnbd
-from assets.metrics.maximum_likelihood import Estimate, histories
+from assets.metrics.maximiser import Estimate
+from assets.metrics.maximum_likelihood import histories
 from assets.metrics.retention import fit_bgnbd, fit_mbgnbd
 from tests.metrics import lifetimes_package
 
@@ -81,7 +82,7 @@ def test_the_gradient_is_that_of_finite_differences(cdnow, before: int, at) -> N
     people = histories(*(values[:300] for values in cdnow), None)
 
     def value(point):
-        return bgnbd._value_and_gradient(np.exp(point), before, people)
+        return bgnbd._value_and_gradient(np.exp(point), before, people, bgnbd._places(*people[:3]))
 
     differences = [(value(at + step)[0] - value(at - step)[0]) / 2e-5 for step in np.eye(4) * 1e-5]
     assert value(np.array(at))[1] == pytest.approx(differences, rel=1e-6, abs=1e-4)
