@@ -7,7 +7,7 @@ Histories (x, t_x, n) are counted, the fits are `assets.metrics.bgbb` and `asset
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
@@ -22,6 +22,7 @@ from assets.metrics.engines import beside, kept
 from assets.metrics.intervals import Z95
 from assets.metrics.maximum_likelihood import RetentionModel
 from assets.metrics.people import active_days, beginnings, collected, known_contacts, numbered, period_number, persons
+from assets.metrics.processes import on_all_cores
 from assets.metrics.relationship import opportunity_weeks, weeks_of
 
 HIDDEN_WEEKS = 4
@@ -153,11 +154,12 @@ def models(accounts: pl.LazyFrame, days: pl.LazyFrame, opportunities: pl.LazyFra
         accounts.join(own, on="account_id", how="left").with_columns(pl.col("fit").fill_null(POOLED)).collect()
     )
     nobody = Histories(*(np.empty(0, dtype=np.int64) for _ in range(4)))
-    rows = [
-        {"fit": fit, "model": model} | _row(model, fitted.get(fit, nobody), held.get(fit), is_pooled=fit == POOLED)
+    jobs = [
+        _Job(model, fitted.get(fit, nobody), held.get(fit), fit)
         for fit in sorted(set(of_accounts["fit"]))
         for model in MODELS
     ]
+    rows = on_all_cores(_row, jobs)
     judged = pl.LazyFrame(rows, schema=_SCHEMA)
     return (
         of_accounts.lazy()
@@ -168,10 +170,22 @@ def models(accounts: pl.LazyFrame, days: pl.LazyFrame, opportunities: pl.LazyFra
     )
 
 
-def _row(model: str, histories: Histories, held: Holdout | None, *, is_pooled: bool) -> dict[str, Any]:
+class _Job(NamedTuple):
+    """What one row of the mart is made of."""
+
+    model: str
+    histories: Histories
+    held: Holdout | None
+    fit: int
+
+
+def _row(job: _Job) -> dict[str, Any]:
     """One row of the mart, without account and date: the fit, its calibration, and what to say about them."""
+    model, histories, held, fit = job
     row: dict[str, Any] = {
-        "is_pooled": is_pooled,
+        "fit": fit,
+        "model": model,
+        "is_pooled": fit == POOLED,
         "people": int(histories.people.sum()),
         "repeat_people": int(histories.people[histories.x > 0].sum()),
         "is_withdrawn": False,
@@ -182,7 +196,7 @@ def _row(model: str, histories: Histories, held: Holdout | None, *, is_pooled: b
     if not fitted.is_converged:
         return row | {"note": _NO_MAXIMUM}
     judged = judge(model, held, near=fitted) if held is not None and held.before.is_enough else None
-    notes = [_POOLED] if is_pooled else []
+    notes = [_POOLED] if fit == POOLED else []
     if judged is not None:
         row |= {
             "brier_n": judged.people,
