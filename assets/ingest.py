@@ -7,22 +7,20 @@ collection (activity files) appear as external assets: `rapport import` fills th
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import dagster as dg
 import dlt
-import duckdb
 import polars as pl
-import pyarrow as pa
 from dagster_dlt import DagsterDltResource, DagsterDltTranslator, dlt_assets
 from dagster_dlt.translator import DltResourceTranslatorData
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
+from assets.history import RawHistory
 from assets.metrics.visible import cutoff
 from assets.table import OWNERS, code_reference
-from sources.budget import SPENDING
-from sources.collection import Collection
+from sources.collection import Collection, expects_nothing
+from sources.memory import no_history
 from sources.model import READINGS, AccountSource, RawTable
 from sources.registry import REGISTRY, Connector
 
@@ -159,17 +157,12 @@ def _collector(connector: Connector, target: dlt.Pipeline) -> dg.AssetsDefinitio
             context.log.info("No account uses this source.")
             yield from (_nothing(key) for key in context.selected_asset_keys)
             return
-        read_at = datetime.now(UTC)  # noqa: TID251 - a reading happens now; what it covers is derived from it
         with warehouse.released():
             if target.has_pending_data:
                 # A night that was cut off while loading: dlt would load that and ignore what is new.
                 target.normalize()
                 target.load()
-            if connector.remembers:
-                events = _slices(connector, accounts, settings, context, dlt_runner, target)
-            else:
-                source = connector.source(accounts, read_at=read_at, store_text=settings.store_text)
-                events = list(dlt_runner.run(context=context, dlt_source=source, dlt_pipeline=target))
+            events = _slices(connector, accounts, settings, context, dlt_runner, target)
         yield from (_documented(event, warehouse) for event in events)
 
     return collect
@@ -184,8 +177,11 @@ def _slices(
     target: dlt.Pipeline,
 ) -> list[Any]:
     """Collect slice by slice, each loaded before the next starts; the events of the last one speak for all."""
+    history = RawHistory(str(settings.warehouse_path), connector.name)
     collection = Collection(
-        history=RawHistory(str(settings.warehouse_path), connector.name),
+        history=history if connector.remembers else no_history,
+        expect=history.expect if connector.remembers else expects_nothing,
+        hosts=settings.hosts,
         say=context.log.info,
         budgets=dict(settings.budgets),
         slice_seconds=SLICE_SECONDS,
@@ -200,56 +196,6 @@ def _slices(
         events = list(dlt_runner.run(context=context, dlt_source=source, dlt_pipeline=target))
         if not collection.has_more:
             return events
-
-
-class RawHistory:
-    """The raw rows of an account so far, for `sources.collection`: every table of the connector, each read when asked for."""
-
-    def __init__(self, warehouse_path: str, source: str) -> None:
-        """Read the tables `raw_<source>` of that file; it is open only while a table is read."""
-        self.path, self.source, self._one_at_a_time = warehouse_path, source, Lock()
-
-    def __call__(self, account_id: str) -> Mapping[str, pa.Table]:
-        """The rows of the account, by table; tables that nothing was loaded into yet are missing."""
-        return _AccountRows(self, account_id)
-
-    def names(self) -> list[str]:
-        """The connector's tables that something was loaded into; dlt's own are not among them."""
-        loaded = self.ask(
-            "select table_name from information_schema.tables where table_schema = ? and table_name not like '\\_dlt%' escape '\\'",
-            [f"raw_{self.source}"],
-        )
-        return sorted(loaded["table_name"].to_pylist()) if loaded is not None else []
-
-    def ask(self, query: str, parameters: Sequence[object]) -> pa.Table | None:
-        """The answer of the warehouse; null where there is none yet."""
-        if not Path(self.path).exists():
-            return None
-        with self._one_at_a_time, duckdb.connect(self.path) as connection:
-            connection.execute("set timezone = 'UTC'")
-            return connection.execute(query, parameters).to_arrow_table()
-
-
-class _AccountRows(Mapping[str, pa.Table]):
-    def __init__(self, history: RawHistory, account_id: str) -> None:
-        self._history, self._account_id = history, account_id
-        self._names = history.names()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __getitem__(self, name: str) -> pa.Table:
-        if name not in self._names:
-            raise KeyError(name)
-        found = self._history.ask(
-            f'select * from "raw_{self._history.source}"."{name}" where account_id = ? or ?',  # noqa: S608 - our names
-            [self._account_id, name == SPENDING.name],  # a budget is shared by all accounts
-        )
-        assert found is not None  # noqa: S101  its name came from the warehouse
-        return found
 
 
 def _nothing(key: dg.AssetKey) -> dg.MaterializeResult:

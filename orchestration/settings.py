@@ -10,6 +10,7 @@ import re
 import secrets
 import tomllib
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,7 @@ class Settings:
     bots: tuple[str, ...] = ()
     same_person: tuple[tuple[str, ...], ...] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
+    hosts: int = 16
     engine: str = "auto"
     memory: str | None = None
     spark_master: str = "local[2]"
@@ -178,11 +180,11 @@ def load(folder: Path | None = None) -> Settings:
         raise SettingsError(f"{path} cannot be read: {error.strerror}. It must be a file of yours.") from error
     top = _Part(path, "the top level", content)
     top.only(
-        "account", "weights", "report_names", "store_text", "bots", "same_person", "budgets",
+        "account", "weights", "report_names", "store_text", "bots", "same_person", "budgets", "collection",
         "engine", "memory", "spark_master", "spark_store", "spark",
     )  # fmt: skip
     accounts = tuple(_account(part) for part in top.tables("account"))
-    twice = sorted({a.name for a in accounts if sum(b.name == a.name for b in accounts) > 1})
+    twice = sorted(name for name, times in Counter(a.name for a in accounts).items() if times > 1)
     if twice:
         raise SettingsError(f"{path}: account {twice[0]!r} is there twice. Merge the two [[account]] entries.")
     return Settings(
@@ -194,6 +196,7 @@ def load(folder: Path | None = None) -> Settings:
         bots=top.texts("bots"),
         same_person=top.groups("same_person"),
         budgets=_budgets(path, top),
+        hosts=_hosts(path, top),
         engine=_engine(top),
         memory=_memory(top),
         spark_master=_spark_master(top),
@@ -312,6 +315,19 @@ def _budgets(path: Path, top: _Part) -> dict[str, float]:
                 f"{path}: [budgets] {source} = {amount!r}: expected one of {', '.join(counted)}, at least 0."
             )
     return {source: float(amount) for source, amount in given.items()}
+
+
+def _hosts(path: Path, top: _Part) -> int:
+    """How many hosts a night asks at once."""
+    given = top.entry.get("collection", {})
+    if not isinstance(given, dict):
+        raise top.refuse("collection", "a table: the header [collection], and below it for example hosts = 16")
+    part = _Part(path, "[collection]", given)
+    part.only("hosts")
+    hosts = given.get("hosts", 16)
+    if not isinstance(hosts, int) or isinstance(hosts, bool) or not 1 <= hosts <= 256:
+        raise part.refuse("hosts", "a whole number from 1 to 256")
+    return hosts
 
 
 def _is_amount(value: object) -> bool:

@@ -11,7 +11,7 @@ from dlt.extract.source import DltSource
 
 from sources import collection as collecting
 from sources.batches import Batch
-from sources.bluesky_api import Api, Json, Session, actor
+from sources.bluesky_api import APPVIEW, Api, Json, Session, actor
 from sources.bluesky_lists import Lists
 from sources.bluesky_notifications import notifications
 from sources.bluesky_records import did_of, profile_url, text_of, time_of
@@ -45,8 +45,9 @@ def source(
 ) -> DltSource:
     """The accounts: one dlt resource a raw table."""
     return collecting.source(
-        NAME, PLATFORM, read, accounts, read_at=read_at, store_text=store_text, collection=collection, streams=STREAMS
-    )
+        NAME, PLATFORM, read, accounts, read_at=read_at, store_text=store_text, collection=collection, streams=STREAMS,
+        service=APPVIEW,
+    )  # fmt: skip
 
 
 def claims(url: str) -> bool:

@@ -11,28 +11,29 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import dlt
 from dlt.extract.source import DltSource
 
-from sources.batches import Batch, batch_source
+from sources import collection as collecting
+from sources.batches import Batch
+from sources.collection import Collection
 from sources.feed_formats import Feed, feed_links, is_html, parse_feed
-from sources.http import DEFAULT_LIMITS, Client, Limits, Response, mask
+from sources.http import Client, Response, mask
 from sources.model import (
     ACCOUNT_ID,
     KEY,
     LOADED_AT,
     READINGS,
     AccountSource,
-    Outcome,
     RawColumn,
     RawTable,
     Row,
     SourceError,
-    readings,
 )
 from sources.timestamps import EARLIEST, parse_time
+from sources.visit import Visit
 
 NAME = PLATFORM = "feed"
+STREAMS = ("posts",)
 MOST_PAGES = 1000
 _FEED_URL = RawColumn(name="feed_url", doc="Address of the feed.", nullable=False)
 
@@ -79,43 +80,32 @@ def source(
     accounts: Sequence[AccountSource],
     *,
     read_at: datetime,
-    store_text: bool = False,  # noqa: ARG001  of others' texts; a feed holds the account's own
-    limits: Limits = DEFAULT_LIMITS,
+    store_text: bool = False,
+    collection: Collection | None = None,
 ) -> DltSource:
     """The feeds of the accounts: resources `items`, `profiles` and `readings`.
 
     A feed that cannot be read is reported in `readings` and stops no other one.
     """
+    return collecting.source(
+        NAME, PLATFORM, read, accounts, read_at=read_at, store_text=store_text, collection=collection, streams=STREAMS,
+        tables=TABLES, state_of=ITEMS,
+    )  # fmt: skip
 
-    def read() -> Iterator[Batch]:
-        yield from batches(accounts, read_at=read_at, limits=limits, state=dlt.current.resource_state(ITEMS.name))
 
-    return batch_source(NAME, read, tables=TABLES, read_at=read_at)
-
-
-def batches(
-    accounts: Sequence[AccountSource], *, read_at: datetime, limits: Limits, state: dict[str, Any]
-) -> Iterator[Batch]:
-    """Everything that the feeds of the accounts say; `state` is what is remembered from one reading to the next."""
-    outcomes: dict[str, list[Outcome]] = {}
-    for account in accounts:
-        where = f"{account.account_id} {account.url} {mask(account.endpoint or '')}".strip()
-        place, pages = state.setdefault(where, {}), 0
-        try:
-            with Client(allow_private=account.allow_private, limits=limits) as client:
-                for page in _pages(account, client, place):
-                    yield Batch(PROFILES, [_profile(account, page)] if not pages else [])
-                    yield Batch(ITEMS, [_item(account, page, item) for item in page.feed.items])
-                    pages += 1
-            oldest = place.get("oldest")
-            covers_from = min(datetime.fromisoformat(oldest), read_at) if oldest else read_at
-            outcome = Outcome(status="ok", covers_from=covers_from)
-        except SourceError as error:
-            outcome = Outcome(status="partial" if pages else "down", reason=str(error))
-        outcomes.setdefault(account.account_id, []).append(outcome)
-    for account_id, posts in outcomes.items():
-        rows = readings(account_id, {"posts": posts}, platform=PLATFORM, source=NAME, read_at=read_at)
-        yield Batch(READINGS, rows)
+def read(visit: Visit, collection: Collection) -> Iterator[Batch]:
+    """Everything that the feed of one account says, if it changed since the last reading."""
+    account = visit.account
+    where = f"{account.account_id} {account.url} {mask(account.endpoint or '')}".strip()
+    place, pages = collection.state.setdefault(where, {}), 0
+    with visit.stream("posts"), collection.client(account) as client:
+        for page in _pages(account, client, place):
+            yield Batch(PROFILES, [_profile(account, page)] if not pages else [])
+            yield Batch(ITEMS, [_item(account, page, item) for item in page.feed.items])
+            pages += 1
+            visit.succeeded("posts")
+        oldest = place.get("oldest")
+        visit.oldest = datetime.fromisoformat(oldest) if oldest else None
 
 
 @dataclass(frozen=True, kw_only=True)

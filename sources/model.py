@@ -115,11 +115,11 @@ class RawTable:
         """The Arrow schema of the table."""
         return pa.schema([pa.field(c.name, _ARROW[c.dtype], nullable=c.nullable) for c in self.columns])
 
-    def arrow(self, rows: Iterable[Row], *, loaded_at: datetime, seen: set[str] | None = None) -> pa.Table:
+    def arrow(self, rows: Iterable[Row], *, loaded_at: datetime, seen: dict[str, set[str]] | None = None) -> pa.Table:
         """The rows as an Arrow table: hashed, stamped with `loaded_at`, each observation once.
 
         Rows that say the same are one observation, in whatever order they came; `seen` remembers
-        them from one page to the next. A key that is no column is a mistake of the connector and
+        them from one page to the next, by account: what one says no other can. A key that is no column is a mistake of the connector and
         raises `KeyError`.
         """
         rows = list(rows)
@@ -136,11 +136,12 @@ class RawTable:
                 if c.name not in _STAMPS
             }
         )
-        seen = set() if seen is None else seen
+        seen = {} if seen is None else seen
         hashes, kept = [], []
         for place, digest in enumerate(row_hashes(content)):
-            if digest not in seen:
-                seen.add(digest)
+            known_rows = seen.setdefault(rows[place].get("account_id", ""), set())
+            if digest not in known_rows:
+                known_rows.add(digest)
                 hashes.append(digest)
                 kept.append(place)
         content = content if len(kept) == len(rows) else content.take(pa.array(kept, type=pa.int64()))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sources import schedule
+from sources.answers import HttpError, UnreachableError
 from sources.batches import Batch
 from sources.memory import Memory
 from sources.model import AccountSource, Outcome, RawTable, Row, SourceError
@@ -37,7 +38,7 @@ class Visit:
 
     `is_over()` says that the time slice has ended; lists ask it before they start. `read_tonight` are the
     lists that this night has read, in earlier slices too. `store_text` is whether what other people wrote
-    may be kept.
+    may be kept. `got_no_answer` says that nothing was read, since the host does not answer or does not cope.
     """
 
     account: AccountSource
@@ -49,6 +50,7 @@ class Visit:
     read_tonight: set[str] = field(default_factory=set)
     born_at: datetime | None = None
     oldest: datetime | None = None
+    got_no_answer: bool = False
     _failed: dict[str, list[str]] = field(default_factory=dict)
     _read: dict[str, int] = field(default_factory=dict)
     _in_a_row: dict[str, int] = field(default_factory=dict)
@@ -200,12 +202,13 @@ class Visit:
 
     def succeeded(self, stream: str) -> None:
         """A part of the stream was read."""
+        self.got_no_answer = False
         self._read[stream] = self._read.get(stream, 0) + 1
         self._in_a_row[stream] = 0
 
     def failed(self, stream: str, error: SourceError) -> None:
         """A part of the stream could not be read. Raises `HopelessError` after too many in a row."""
-        self._failed.setdefault(stream, []).append(str(error))
+        self._note(stream, error)
         self._in_a_row[stream] = self._in_a_row.get(stream, 0) + 1
         if self._in_a_row[stream] >= PATIENCE and not isinstance(error, HopelessError):
             raise HopelessError(error.what, error.where, error.todo)
@@ -218,7 +221,7 @@ class Visit:
         except SourceError as error:
             for name in names:
                 if not isinstance(error, HopelessError):
-                    self._failed.setdefault(name, []).append(str(error))
+                    self._note(name, error)
         else:
             for name in names:
                 if name not in self._failed:
@@ -231,7 +234,13 @@ class Visit:
             yield
         except SourceError as error:
             for name in names:
-                self._failed.setdefault(name, []).append(str(error))
+                self._note(name, error)
+
+    def _note(self, stream: str, error: SourceError) -> None:
+        # What failed for another reason, or after something was read, says that somebody answers.
+        is_first = not self._failed and not self._read
+        self._failed.setdefault(stream, []).append(str(error))
+        self.got_no_answer = _is_no_answer(error) and (is_first or self.got_no_answer)
 
     def outcomes(self) -> dict[str, Outcome]:
         """What each stream that was tried came to; a stream never tried is not offered."""
@@ -245,6 +254,13 @@ class Visit:
             more = f" (and {len(reasons) - 1} more like it)" if len(reasons) > 1 else ""
             result[stream] = Outcome(status="partial" if self._read.get(stream) else "down", reason=reasons[0] + more)
         return result
+
+
+def _is_no_answer(error: SourceError) -> bool:
+    """Whether an error is one of the host, and not of the account: nobody answers, or only that it is too much."""
+    if isinstance(error, HttpError):
+        return error.status == 429 or error.status >= 500
+    return isinstance(error, UnreachableError)
 
 
 def _whole(name: str) -> str:

@@ -7,32 +7,33 @@ stored, unless `store_text`. The token never leaves the request.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-import dlt
 from dlt.extract.source import DltSource
 
-from sources.batches import Batch, batch_source
-from sources.http import DEFAULT_LIMITS, Client, Limits, mask
+from sources import collection as collecting
+from sources.batches import Batch
+from sources.collection import Collection
+from sources.http import Client, mask
 from sources.model import (
     ACCOUNT_ID,
     KEY,
     LOADED_AT,
     READINGS,
     AccountSource,
-    Outcome,
     RawColumn,
     RawTable,
     Row,
     SourceError,
-    readings,
 )
 from sources.timestamps import EARLIEST, parse_time
+from sources.visit import Visit
 
 NAME = PLATFORM = "webmention"
+STREAMS = ("inbound",)
 SERVICE = "https://webmention.io"
 PER_PAGE = 500
 WHOLE_EVERY = timedelta(days=28)
@@ -88,55 +89,32 @@ def source(
     *,
     read_at: datetime,
     store_text: bool = False,
-    tokens: Mapping[str, str] | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    collection: Collection | None = None,
 ) -> DltSource:
     """The webmentions of the accounts: resources `mentions`, `profiles` and `readings`.
 
-    `tokens` maps account_id to the token of its site; `options["token"]` of the account wins.
-    A site that cannot be read is reported in `readings` and stops no other one.
+    The token of a site is `options["token"]` of its account. A site that cannot be read is reported in
+    `readings` and stops no other one.
     """
-
-    def read() -> Iterator[Batch]:
-        state = dlt.current.resource_state(MENTIONS.name)
-        yield from batches(
-            accounts, read_at=read_at, limits=limits, state=state, store_text=store_text, tokens=tokens or {}
-        )
-
-    return batch_source(NAME, read, tables=TABLES, read_at=read_at)
+    return collecting.source(
+        NAME, PLATFORM, read, accounts, read_at=read_at, store_text=store_text, collection=collection, streams=STREAMS,
+        tables=TABLES, state_of=MENTIONS, keeps_history=True, service=SERVICE,
+    )  # fmt: skip
 
 
-def batches(
-    accounts: Sequence[AccountSource],
-    *,
-    read_at: datetime,
-    limits: Limits,
-    state: dict[str, Any],
-    store_text: bool = False,
-    tokens: Mapping[str, str],
-) -> Iterator[Batch]:
-    """The webmentions that are new since the last reading; `state` is what is remembered of it."""
-    outcomes: dict[str, list[Outcome]] = {}
-    for account in accounts:
-        token = account.options.get("token") or tokens.get(account.account_id)
-        where = f"{account.account_id} {domain(account.url)} {mask(account.endpoint or SERVICE)}"
-        place, pages = state.setdefault(where, {}), 0
-        site = {"account_id": account.account_id, "url": account.url, "domain": domain(account.url)}
-        yield Batch(PROFILES, [site])
-        try:
-            with Client(allow_private=account.allow_private, limits=limits) as client:
-                for page in _pages(account, client, token, place, read_at=read_at):
-                    yield Batch(MENTIONS, [mention_row(account.account_id, m, store_text=store_text) for m in page])
-                    pages += 1
-            outcome = Outcome(status="ok", covers_from=min(datetime.fromisoformat(place["oldest"]), read_at))
-        except SourceError as error:
-            outcome = Outcome(status="partial" if pages else "down", reason=str(error))
-        outcomes.setdefault(account.account_id, []).append(outcome)
-    for account_id, inbound in outcomes.items():
-        rows = readings(
-            account_id, {"inbound": inbound}, platform=PLATFORM, source=NAME, read_at=read_at, keeps_history=True
-        )
-        yield Batch(READINGS, rows)
+def read(visit: Visit, collection: Collection) -> Iterator[Batch]:
+    """The webmentions of one account that are new since the last reading."""
+    account = visit.account
+    where = f"{account.account_id} {domain(account.url)} {mask(account.endpoint or SERVICE)}"
+    place = collection.state.setdefault(where, {})
+    site = {"account_id": account.account_id, "url": account.url, "domain": domain(account.url)}
+    yield Batch(PROFILES, [site])
+    with visit.stream("inbound"), collection.client(account) as client:
+        for page in _pages(account, client, account.options.get("token"), place, read_at=visit.read_at):
+            rows = [mention_row(account.account_id, m, store_text=visit.store_text) for m in page]
+            yield Batch(MENTIONS, rows)
+            visit.succeeded("inbound")
+        visit.oldest = datetime.fromisoformat(place["oldest"])
 
 
 def domain(url: str) -> str:

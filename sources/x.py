@@ -24,11 +24,11 @@ from sources.memory import Memory
 from sources.model import AccountSource, Recognised, Row, SourceError
 from sources.observations import INTERACTIONS, LISTS, POSTS, SIGHTINGS
 from sources.observations import TABLES as OBSERVATIONS
-from sources.rate_limits import Hosts
 from sources.schedule import AGES, is_due
 from sources.timestamps import parse_time
 from sources.visit import Visit
 from sources.x_api import (
+    API,
     AbsentError,
     Api,
     ForbiddenError,
@@ -71,7 +71,7 @@ def source(
     """The accounts: one dlt resource a raw table."""
     return collecting.source(
         NAME, PLATFORM, read, accounts, read_at=read_at, store_text=store_text, collection=collection, streams=STREAMS,
-        tables=TABLES,
+        tables=TABLES, service=API,
     )  # fmt: skip
 
 
@@ -84,7 +84,9 @@ def read(visit: Visit, collection: Collection) -> Iterator[Batch]:
 
         def client_of(endpoint: str) -> Client:
             if endpoint not in clients:
-                client = collection.client(visit.account, headers=bearer, hosts=Hosts())
+                client = collection.client(
+                    visit.account, headers=bearer, hosts=collection.hosts_apart(endpoint, *bearer.values())
+                )
                 clients[endpoint] = stack.enter_context(client)
             return clients[endpoint]
 

@@ -26,6 +26,7 @@ from sources.observations import TABLES as OBSERVATIONS
 from sources.schedule import AGES
 from sources.visit import PausedError, Visit
 from sources.youtube_api import (
+    API,
     AbsentError,
     Api,
     Asking,
@@ -62,7 +63,7 @@ def source(
     """The accounts: one dlt resource a raw table."""
     return collecting.source(
         NAME, PLATFORM, read, accounts, read_at=read_at, store_text=store_text, collection=collection, streams=STREAMS,
-        tables=TABLES,
+        tables=TABLES, service=API,
     )  # fmt: skip
 
 

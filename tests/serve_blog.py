@@ -12,7 +12,9 @@ from sources_campaign import FIRST, IMPATIENT, Case
 
 from assets.staging import feed as feed_staging
 from assets.staging import webmention as webmention_staging
+from sources import collection as collecting
 from sources import feed, webmention
+from sources.collection import Collection
 from sources.model import AccountSource
 
 SITE = "https://blog.example"
@@ -90,9 +92,12 @@ class Nights:
         account = AccountSource(
             account_id="b", source=self.module.NAME, url=url, endpoint=base, allow_private=True, options={"token": "t"}
         )
-        options = {"tokens": {}} if self.module is webmention else {}
         read_at = FIRST + timedelta(days=night)
-        for batch in self.module.batches([account], read_at=read_at, limits=IMPATIENT, state=self.state, **options):
+        collection = Collection(limits=IMPATIENT, state=self.state)
+        for batch in collecting.batches(
+            self.module.NAME, self.module.PLATFORM, self.module.read, [account], read_at=read_at, collection=collection,
+            streams=self.module.STREAMS, keeps_history=self.module is webmention,
+        ):  # fmt: skip
             for row in batch.table.arrow(batch.rows, loaded_at=read_at).to_pylist():
                 self.rows[batch.table.name].setdefault(row["row_hash"], row)
 

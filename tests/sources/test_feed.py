@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sources import feed
+from sources.collection import Collection
 from sources.model import AccountSource
 
 
@@ -32,7 +33,7 @@ def test_second_run_adds_nothing_and_a_change_is_a_second_observation(web, quick
     store = warehouse("feed")
     web.routes["/feed.json"] = json_feed(item(3), item(2), item(2), {"title": "no id"})
     for day in (1, 2):
-        store.load(feed.source([account(web)], read_at=night(day), limits=quick))
+        store.load(feed.source([account(web)], read_at=night(day), collection=Collection(limits=quick)))
     items = store.table("items")
     assert sorted(items["item_id"].to_list(), key=str) == ["2", "3", None]
     assert set(items["loaded_at"]) == {night(1)}
@@ -41,7 +42,7 @@ def test_second_run_adds_nothing_and_a_change_is_a_second_observation(web, quick
     ]
 
     web.routes["/feed.json"] = json_feed(item(3, title="Now with a title"), item(2))
-    store.load(feed.source([account(web)], read_at=night(3), limits=quick))
+    store.load(feed.source([account(web)], read_at=night(3), collection=Collection(limits=quick)))
     changed = store.table("items").filter(item_id="3").sort("loaded_at")
     assert changed["title"].to_list() == [None, "Now with a title"]
     assert store.table("items").height == 4
@@ -50,7 +51,7 @@ def test_second_run_adds_nothing_and_a_change_is_a_second_observation(web, quick
 def test_reading_covers_from_the_oldest_item_to_now(web, quick, warehouse, night):
     store = warehouse("feed")
     web.routes["/feed.json"] = json_feed(item(9), item(4), item(7, date_published="soon"))
-    store.load(feed.source([account(web)], read_at=night(1), limits=quick))
+    store.load(feed.source([account(web)], read_at=night(1), collection=Collection(limits=quick)))
     read = store.reading("posts")
     assert (read["status"], read["covers_from"], read["read_at"]) == (
         "ok",
@@ -71,7 +72,7 @@ def test_unchanged_feed_is_a_complete_reading(web, quick, warehouse, night, answ
     store = warehouse("feed")
     web.routes["/feed.json"] = conditional
     for day in (1, 2):
-        store.load(feed.source([account(web)], read_at=night(day), limits=quick))
+        store.load(feed.source([account(web)], read_at=night(day), collection=Collection(limits=quick)))
     read = store.reading("posts")
     assert (read["status"], read["covers_from"], read["read_at"]) == (
         "ok",
@@ -88,7 +89,7 @@ def test_all_pages_through_the_endpoint(web, quick, warehouse, night):
         if request.query.get("page")
         else json_feed(item(3), item(2), next_url="https://blog.example/feed.json?page=2")
     )
-    store.load(feed.source([account(web)], read_at=night(1), limits=quick))
+    store.load(feed.source([account(web)], read_at=night(1), collection=Collection(limits=quick)))
     assert sorted(store.table("items")["item_id"]) == ["1", "2", "3"]
     assert store.reading("posts")["covers_from"] == datetime(2024, 4, 1, 10, tzinfo=UTC)
 
@@ -96,7 +97,7 @@ def test_all_pages_through_the_endpoint(web, quick, warehouse, night):
 def test_pages_without_end_are_no_complete_reading(web, quick, warehouse, night):
     store = warehouse("feed")
     web.routes["/feed.json"] = json_feed(item(3), next_url="/feed.json")
-    store.load(feed.source([account(web)], read_at=night(1), limits=quick))
+    store.load(feed.source([account(web)], read_at=night(1), collection=Collection(limits=quick)))
     read = store.reading("posts")
     assert (read["status"], read["covers_from"]) == ("partial", None)
     assert "have no end" in read["reason"]
@@ -109,7 +110,7 @@ def test_page_that_links_to_its_feed(web, quick, warehouse, night, answer):
     web.routes["/feed.json"] = answer(json_feed(item(3)), headers={"ETag": '"feed"'})
     store = warehouse("feed")
     for day in (1, 2):
-        store.load(feed.source([account(web, "/")], read_at=night(day), limits=quick))
+        store.load(feed.source([account(web, "/")], read_at=night(day), collection=Collection(limits=quick)))
     assert not any("If-None-Match" in asked.headers for asked in web.asked)  # the page is not the feed
     assert store.table("items")["feed_url"].to_list() == ["https://blog.example/feed.json"]
 
@@ -118,9 +119,9 @@ def test_one_broken_account_stops_no_other_and_loses_nothing(web, quick, warehou
     store = warehouse("feed")
     ada, ben = account(web), account(web, "/ben.json", account_id="ben")
     web.routes |= {"/feed.json": json_feed(item(3)), "/ben.json": json_feed(item(5))}
-    store.load(feed.source([ada, ben], read_at=night(1), limits=quick))
+    store.load(feed.source([ada, ben], read_at=night(1), collection=Collection(limits=quick)))
     web.routes |= {"/feed.json": "<html>gone</html>", "/ben.json": json_feed(item(6), item(5))}
-    store.load(feed.source([ada, ben], read_at=night(2), limits=quick))
+    store.load(feed.source([ada, ben], read_at=night(2), collection=Collection(limits=quick)))
     assert sorted(store.table("items").select("account_id", "item_id").rows()) == [
         ("ada", "3"),
         ("ben", "5"),
@@ -141,5 +142,5 @@ def test_endpoint_with_a_path_stands_for_the_address(web):
 def test_impossible_dates_do_not_stretch_the_coverage(web, quick, warehouse, night, date):
     store = warehouse("feed")
     web.routes["/feed.json"] = json_feed(item(4, date_published=date))
-    store.load(feed.source([account(web)], read_at=night(1), limits=quick))
+    store.load(feed.source([account(web)], read_at=night(1), collection=Collection(limits=quick)))
     assert store.reading("posts")["covers_from"] == night(1)

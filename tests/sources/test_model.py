@@ -43,7 +43,7 @@ def test_a_stream_is_as_complete_as_its_least_complete_place():
 
 def test_a_row_that_says_the_same_is_one_observation():
     table = RawTable(name="t", doc="d", columns=(RawColumn(name="a", doc="d"), *READINGS.columns[-2:]))
-    seen = set()
+    seen = {}
     assert table.arrow([{"a": "é"}, {"a": "é"}], loaded_at=AT, seen=seen).num_rows == 1
     assert table.arrow([{"a": "é"}, {"a": "\ud800"}], loaded_at=AT, seen=seen).num_rows == 1
     with pytest.raises(KeyError, match="no columns"):

@@ -207,13 +207,13 @@ def test_a_mistake_in_a_connector_is_not_swallowed():
 def test_a_long_collection_is_cut_into_slices():
     ticks = iter(range(10_000))
     accounts = [AccountSource(account_id=str(n), source="x", url=f"https://x.example/{n}") for n in range(4)]
-    night = Collection(slice_seconds=3, clock=lambda: next(ticks))
+    night = Collection(slice_seconds=3, clock=lambda: next(ticks), hosts=1)
     store, platform = Store(), Connector()
     slices = 0
     night.history = store.history
     while True:
         slices += 1
-        for batch in batches("x", "x", platform.read, accounts, read_at=NOW, collection=night, workers=1):
+        for batch in batches("x", "x", platform.read, accounts, read_at=NOW, collection=night):
             for row in batch.table.arrow(batch.rows, loaded_at=NOW).to_pylist():
                 store.rows[batch.table.name].setdefault(row["row_hash"], row)
         if not night.has_more:
