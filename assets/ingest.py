@@ -30,6 +30,9 @@ _TYPES = {"text": "VARCHAR", "bigint": "BIGINT", "bool": "BOOLEAN", "timestamp":
 SLICE_SECONDS = 300.0
 """A long collection is loaded this often: what a stop can lose at most."""
 
+SLICE_ROWS = 20_000
+"""A fast one after so many rows: loading takes memory for what is loaded at once."""
+
 
 def asset_name(source: str, table: str) -> str:
     """The asset of a raw table.
@@ -185,6 +188,7 @@ def _slices(
         say=context.log.info,
         budgets=dict(settings.budgets),
         slice_seconds=SLICE_SECONDS,
+        slice_rows=SLICE_ROWS,
     )
     while True:
         source = connector.source(

@@ -51,7 +51,7 @@ class Collection:
     """What a connector may use: what is known, how patient to be, whom to tell, what may be spent.
 
     `history(account_id)` gives the raw rows so far; `expect` is told before in which order it will be asked.
-    `hosts` are read at once. `slice_seconds` is how long to read before what was
+    `hosts` are read at once. `slice_seconds` and `slice_rows` are how much to read before what was
     read is loaded; then `has_more` is true, and a further `source` with the same object goes on.
     `budgets` is what each connector may spend in a day (its own unit); `shared` is what the accounts of a
     connector have in common, such as what is left of it; `state` is what dlt keeps for it from night to night.
@@ -67,6 +67,7 @@ class Collection:
     state: dict[str, Any] = field(default_factory=dict, repr=False)
     hosts: int = HOSTS_AT_ONCE
     slice_seconds: float = float("inf")
+    slice_rows: float = float("inf")
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] | None = None
     finished: set[Key] = field(default_factory=set)
@@ -220,9 +221,12 @@ def batches(
     lanes = _waiting(name, accounts, collection.finished, service)
     collection.expect([account.account_id for lane in in_order(lanes) for account in lane])
 
+    count = 0
+
     def is_over() -> bool:
         """A slice gets further than the one before it, however short: else a night would not end."""
-        return collection.clock() > ends and collection.progress() > before
+        is_full = collection.clock() > ends or count > collection.slice_rows
+        return is_full and collection.progress() > before
 
     def visit(account: AccountSource) -> Iterator[Batch]:
         if is_over():
@@ -248,7 +252,7 @@ def batches(
             collection.tell(name, rows)
             yield Batch(READINGS, rows)
 
-    told, count = collection.clock(), 0
+    told = collection.clock()
     for batch in collection.lanes().run(lanes, visit):
         count += len(batch.rows)
         if collection.clock() - told > SAY_EVERY:
