@@ -2,8 +2,10 @@
 
 `python -m orchestration.bench_engines HOME AS_OF [ENGINE ...]` computes each of them in each engine as a night does (from
 the warehouse, into the warehouse, best of two; nothing is published) and prints seconds. Work on a copy of a home.
+With `--json` the last line says the same in JSON.
 """
 
+import json
 import sys
 import time
 from contextlib import closing
@@ -58,12 +60,15 @@ def _once(asset: dg.AssetsDefinition, tables: TablesIOManager, as_of: date) -> f
 
 def main(arguments: list[str]) -> None:
     """Print a line a step, a column an engine."""
-    home, as_of, engines = Path(arguments[0]), date.fromisoformat(arguments[1]), arguments[2:] or ["polars", "duckdb"]
+    words = [word for word in arguments if word != "--json"]
+    home, as_of, engines = Path(words[0]), date.fromisoformat(words[1]), words[2:] or ["polars", "duckdb"]
     settings_module.prepare_environment(home)
     measured = {engine: seconds(home, as_of, engine) for engine in engines}
     print(f"{'':<28}" + "".join(f"{engine:>10}" for engine in engines))
     for name in measured[engines[0]]:
         print(f"{name:<28}" + "".join(f"{measured[engine][name]:>10.2f}" for engine in engines))
+    if "--json" in arguments:
+        print(json.dumps(measured))
 
 
 if __name__ == "__main__":

@@ -285,5 +285,16 @@ def _doctor(_options: argparse.Namespace, _today: date) -> int:
 def _bench(options: argparse.Namespace, today: date) -> int:
     from orchestration import bench
 
-    file = Path(options.file) if options.file else None
-    return bench.run(rows=options.rows, json_path=options.json, as_of=yesterday(today), file=file)
+    parts = options.only or bench.PARTS
+    if unknown := sorted(set(parts) - set(bench.PARTS)):
+        raise LookupError(f"--only {unknown[0]}: there is no such part. Parts are {', '.join(bench.PARTS)}.")
+    return bench.run(
+        rows=options.rows,
+        json_path=options.json,
+        as_of=yesterday(today),
+        scales=options.scale,
+        parts=parts,
+        is_quick=options.quick,
+        folder=Path(options.home) if options.home else None,
+        file=Path(options.file) if options.file else None,
+    )

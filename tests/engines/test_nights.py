@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration import bench, cli, definitions, settings
+from orchestration import bench_files, cli, definitions, settings
 from tests.engines.conftest import why_no_spark
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ memory = "1GB"
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home with a small community, no night derived yet."""
     folder = tmp_path_factory.mktemp("engines")
-    bench.interactions(rows=1_500, as_of=AS_OF).write_parquet(folder / "interactions.parquet")
+    bench_files.interactions(rows=1_500, as_of=AS_OF).write_parquet(folder / "interactions.parquet")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAPPORT_HOME", str(folder / "imported"))
         assert cli.main(["import", "--interactions", str(folder / "interactions.parquet")]) == 0
