@@ -171,14 +171,15 @@ def mart_collection(fct_collection_span, as_of) -> pl.LazyFrame:
 @table_asset
 def mart_summary(
     dim_account, dim_identity, dim_post, fct_counter, fct_collection_span, fold_response, fold_relationship_day, mart_cadence, mart_listening,
-    mart_value, mart_post_value, mart_growth_month, mart_retention_cohort, as_of,
+    mart_value, mart_post_value, mart_growth_month, mart_relationship, mart_retention_cohort, as_of,
 ) -> pl.LazyFrame:  # fmt: skip
     """The three questions in numbers, now and a quarter ago."""
     then = as_of - summary.QUARTER
     months, cohorts = summary.of_all_platforms(mart_growth_month, mart_retention_cohort)
+    people_then = concentration.people_as_of(fold_relationship_day, dim_identity, as_of=then)
     circle, circle_then = (
-        concentration.concentration(fold_relationship_day, dim_identity, fct_collection_span, as_of=day)
-        for day in (as_of, then)
+        concentration.concentration(people, fct_collection_span, as_of=day)
+        for people, day in ((mart_relationship, as_of), (people_then, then))
     )
     before = (
         cadence.cadence(dim_post, dim_account, fct_collection_span, as_of=then),

@@ -1,6 +1,6 @@
 """On how few people does the account rest, and does it know them by more than one channel? One row for each account.
 
-The rows are those of `mart_relationship`, counted anew from the fold, so that a quarter ago can be told as well.
+Asked of the people of `mart_relationship`; for a quarter ago, which that mart no longer holds, of the fold as of then.
 """
 
 from datetime import date, timedelta
@@ -32,29 +32,27 @@ def fewest_for_half(given: pl.Expr) -> pl.Expr:
     return pl.when(whole.sum() > 0).then(needed.cast(pl.Int64))
 
 
-def concentration(
-    fold_relationship_day: pl.LazyFrame,
-    dim_identity: pl.LazyFrame,
-    fct_collection_span: pl.LazyFrame,
-    *,
-    as_of: date,
-) -> pl.LazyFrame:
+def people_as_of(fold_relationship_day: pl.LazyFrame, dim_identity: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """Whom did the account know then? `account_id, person_id, value_365d, platforms` as `mart_relationship` has them."""
+    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
+    came = people.filter(nw.col("inbound_active") > 0).select(*_TIE).unique()
+    given = totals(people, as_of=as_of).select(*_TIE, "value_365d")
+    return joined(came, given, platforms_of(people), on=_TIE, how="left")
+
+
+def concentration(people: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
     """On how many people does the account rest? `people_for_half_of_value` and `multi_platform_share`, with n and note.
 
-    One row for each account that was collected (inbound), `platform` is `all`. People are those of `mart_relationship`:
+    One row for each account that was collected (inbound), `platform` is `all`. `people` are those of
+    `mart_relationship`, or `people_as_of` an earlier day: `account_id, value_365d, platforms`, one row a person with
     at least one active day by `as_of`. `people_for_half_of_value` is the fewest people who together gave half of
     `value_365d`, n the people who gave anything; null with nothing given, or less than 90 % of the days collected.
     `multi_platform_share` is the share of people with inbound on two platforms or more (`platforms` >= 2), n all
     people; null where fewer than two platforms offer inbound or nobody came. Both are complete counts: no interval.
     """
     fct_collection_span = collected(fct_collection_span)
-    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
-    came = people.filter(nw.col("inbound_active") > 0).select(*_TIE).unique()
-    given = totals(people, as_of=as_of).select(*_TIE, "value_365d")
     counted = collected(
-        joined(came, given, platforms_of(people), on=_TIE, how="left")
-        .group_by("account_id")
-        .agg(
+        people.group_by("account_id").agg(
             fewest_for_half(pl.col("value_365d")).alias("people_for_half_of_value"),
             (pl.col("value_365d") > 0).sum().cast(pl.Int64).alias("givers"),
             (pl.col("platforms") > 1).sum().alias("several"),

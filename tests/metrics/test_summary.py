@@ -4,8 +4,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
+from polars.testing import assert_frame_equal
 
-from assets.metrics import concentration, summary, value
+from assets.metrics import concentration, relationship, summary, value
 from quality.catalog.model import empty, enforce
 from quality.catalog.tables import TABLES
 from tests.metrics.community import fold, identities, span, spans, visits
@@ -29,9 +30,14 @@ def posts(*ages: timedelta) -> pl.LazyFrame:
     return pl.concat([empty(entry), frame], how="diagonal").lazy()
 
 
+def circle(fold: pl.LazyFrame, people: pl.LazyFrame, covered: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    known = concentration.people_as_of(fold, people, as_of=as_of)
+    return concentration.concentration(known, covered, as_of=as_of)
+
+
 def nobody() -> pl.LazyFrame:
     """The concentration of no account at all."""
-    return concentration.concentration(fold([]), identities([]), spans(), as_of=THEN)
+    return circle(fold([]), identities([]), spans(), as_of=THEN)
 
 
 def test_a_quarter_ago_knows_no_post_that_was_younger_than_seven_days_then() -> None:
@@ -151,12 +157,16 @@ def test_concentration_now_and_a_quarter_ago() -> None:
     def told(day: date) -> list[tuple[Any, ...]]:
         names = ("mart_cadence", "mart_listening", "mart_value", "mart_growth_month", "mart_retention_cohort")
         inputs = [empty(TABLES[name]).lazy() for name in names]
-        inputs.append(concentration.concentration(rows, people, covered, as_of=day))
+        inputs.append(circle(rows, people, covered, as_of=day))
         found = summary.measures(*inputs, as_of=day).collect()
         return found.select("metric", "value", "n", "note").rows()
 
     # Of 11 points a gave 5 and b 3: two people for half. b came by two platforms, of the five who came.
     assert told(today) == [("people_for_half_of_value", 2, 4, None), ("multi_platform_share", 0.2, 5, None)]
+    nothing = [empty(TABLES[name]).lazy() for name in ("dim_post", "dim_profile", "mart_spike", "mart_retention_model")]
+    ties = relationship.relationship(rows, people, *nothing, covered, as_of=today)
+    of_ties = concentration.concentration(ties, covered, as_of=today)
+    assert_frame_equal(of_ties.collect(), circle(rows, people, covered, as_of=today).collect())
     # A quarter ago: of 55 points, old gave 50. Nobody came by two platforms.
     assert told(today - summary.QUARTER) == [
         ("people_for_half_of_value", 1, 3, None), ("multi_platform_share", 0.0, 3, None),
@@ -167,7 +177,7 @@ def test_concentration_is_null_where_it_says_nothing() -> None:
     today = date(2024, 6, 30)
 
     def notes(rows: list[dict[str, Any]], *covered: dict[str, Any]) -> list[str | None]:
-        found = concentration.concentration(fold(rows), identities("a"), spans(*covered), as_of=today).collect()
+        found = circle(fold(rows), identities("a"), spans(*covered), as_of=today).collect()
         assert found.select("people_for_half_of_value", "multi_platform_share").rows() == [(None, None)]
         (row,) = found.rows(named=True)
         return [row["people_for_half_of_value_note"], row["multi_platform_share_note"]]

@@ -22,7 +22,7 @@ mart_summary = Table(
     columns=(
         c.as_of, c.account_id,
         *(
-            x.derived("mart_cadence.steadiness", "mart_listening.response_rate_24h", "mart_value.value_per_post", "mart_growth_month.active", "mart_retention_cohort.retained_rate", "fold_relationship_day.value")
+            x.derived("mart_cadence.steadiness", "mart_listening.response_rate_24h", "mart_value.value_per_post", "mart_growth_month.active", "mart_retention_cohort.retained_rate", "mart_relationship.value_365d", "fold_relationship_day.value")
             for x in (
                 c.text("metric", "Name of the mart column."),
                 c.text("question", "The question it helps to answer.", allowed=c.QUESTIONS),
