@@ -26,7 +26,10 @@ NIGHTS = dg.DailyPartitionsDefinition(start_date="2000-01-01")
 _ARGUMENTS = ("as_of", "settings")
 OWNERS = ["team:data"]
 IN_ENGINE = "in_engine_of"
-"""Metadata of an input that comes as a frame of the engine chosen for that table; the others are Polars."""
+"""Metadata of an input that comes as a frame of the engine chosen for its reader; the others are Polars."""
+
+READER = "reader"
+"""Metadata of every input of a table: the table, of which perhaps only parts are computed."""
 
 
 def table_asset(function: Callable[..., pl.LazyFrame]) -> dg.AssetsDefinition:
@@ -69,7 +72,7 @@ def asset_of(
             name: dg.AssetIn(
                 key=dg.AssetKey(name),
                 input_manager_key="tables",
-                metadata={IN_ENGINE: table.name} if is_in_engine(table, parameters, name) else None,
+                metadata={READER: table.name} | ({IN_ENGINE: True} if is_in_engine(table, parameters, name) else {}),
             )
             for name in upstream
         },

@@ -104,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
 
     run = verbs.add_parser("run", help="one night: collect, derive, check, publish, report")
     run.add_argument("--as-of", type=_date, help="the last day that counts (default: yesterday, UTC)")
+    run.add_argument("--full", action="store_true", help="compute every table from all rows, not only what changed")
     run.add_argument(
         "--dry-run", action="store_true", help="say what would be read, and what it would cost, and read nothing"
     )

@@ -155,16 +155,16 @@ def _run(options: argparse.Namespace, today: date) -> int:
 
         print(dry_run.plan(settings, read_at=datetime.now(UTC)))  # noqa: TID251 - budgets are of this day
         return OK
-    return night_of(settings, as_of)
+    return night_of(settings, as_of, full=options.full)
 
 
-def night_of(settings: Settings, as_of: date) -> int:
-    """Run a night, say how it went, and return the exit code."""
+def night_of(settings: Settings, as_of: date, *, full: bool = False) -> int:
+    """Run a night (`full`: compute everything anew), say how it went, and return the exit code."""
     from orchestration import night
     from orchestration.warehouse import Warehouse
 
     _say(f"Night of {as_of} ({settings.home})")
-    done = night.run(as_of)
+    done = night.run(as_of, full=full)
     print(done.progress.table())
     for warning in done.progress.warned:
         _say(f"  warning: {warning}")

@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import duckdb
 import polars as pl
 
 from assets.ingest import as_known, empty_raw, is_collected, readings_beside
-from assets.table import IN_ENGINE
+from assets.table import IN_ENGINE, READER
 from orchestration.engines import engine_of
+from orchestration.recomputing import Recomputing
 from orchestration.settings import Settings
 from orchestration.spark_store import SparkStore
 from orchestration.warehouse import Warehouse
@@ -27,52 +28,71 @@ class TablesIOManager(dg.IOManager):
         self.warehouse = warehouse
         self.settings = settings
         self.store = store
+        self.recomputing = Recomputing(warehouse, settings)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Enforce the catalogue's types and swap the table in."""
+        """Enforce the catalogue's types and swap the table in: all of it, or the parts that were computed."""
         as_of = date.fromisoformat(context.partition_key) if context.has_partition_key else None
-        rows = self.save(TABLES[context.asset_key.path[-1]], obj, as_of)
+        table = TABLES[context.asset_key.path[-1]]
+        plan = self.recomputing.plan(table.name, as_of)
+        rows = self.save(table, obj, as_of)
         lineage = context.definition_metadata["dagster/column_lineage"]
-        context.add_output_metadata({"dagster/row_count": rows, "dagster/column_lineage": lineage})
+        said = plan.metadata if plan is not None else {}
+        context.add_output_metadata({"dagster/row_count": rows, "dagster/column_lineage": lineage, **said})
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The upstream table as of this night: of a raw table what a past night knew; one never loaded is empty.
 
         A lazy frame of Polars, unless a fold or a step over people takes it in the engine chosen for its table.
         """
-        name = context.asset_key.path[-1]
-        step: Any = context.step_context
+        metadata, step = context.definition_metadata or {}, cast("Any", context.step_context)
         as_of = date.fromisoformat(step.partition_key) if step.has_partition_key else None
+        return self.read(
+            context.asset_key.path[-1], as_of, reader=metadata.get(READER), in_engine=IN_ENGINE in metadata
+        )
+
+    def read(self, name: str, as_of: date | None, *, reader: str | None, in_engine: bool) -> Any:
+        """The rows of the table that the table `reader` is computed from in this night, in the engine chosen for it."""
+        plan = self.recomputing.plan(reader, as_of) if reader else None
+        where = plan.reads.get(name) if plan is not None else None
         if name in TABLES:
-            return self.load(name, as_of, reader=(context.definition_metadata or {}).get(IN_ENGINE))
-        rows = self._raw(name)
+            return self.load(name, as_of, reader=reader if in_engine else None, where=where)
+        rows = self._raw(name, where)
         if as_of is None or not self.warehouse.is_past(as_of) or not is_collected(name):
             return rows
         return as_known(rows, self._raw(readings_beside(name)), as_of=as_of)
 
     def save(self, table: Table, frame: Any, as_of: date | None) -> int:
         """Write the frame of any engine to the table, drop what its computation kept, and return its rows."""
+        plan = self.recomputing.plan(table.name, as_of)
         is_ours = isinstance(frame, pl.LazyFrame | pl.DataFrame | duckdb.DuckDBPyRelation)
+        computed = frame if is_ours else self.store.write(table, frame, as_of)
+        if plan is not None and plan.why is None and as_of is not None:
+            self.recomputing.write(plan, computed, as_of)
+            is_ours = True  # what Spark wrote are parts, not the table
+            rows = self.warehouse.rows(table.name)
+        else:
+            rows = self.warehouse.write(table, computed, as_of, making=plan.making if plan is not None else None)
         if is_ours:
             self.store.forget(table.name, as_of)
-        rows = self.warehouse.write(table, frame if is_ours else self.store.write(table, frame, as_of), as_of)
         self.warehouse.drop_kept()
+        self.recomputing.done()
         return rows
 
-    def load(self, name: str, as_of: date | None, *, reader: str | None = None) -> Any:
-        """A catalogue table: as a frame of the engine chosen for `reader`, a table; without one in Polars."""
+    def load(self, name: str, as_of: date | None, *, reader: str | None = None, where: str | None = None) -> Any:
+        """A catalogue table (or its rows `where` something holds), in the engine chosen for `reader`, a table; else in Polars."""
         match engine_of(self.settings, reader) if reader else "polars":
             case "duckdb":
-                return self.warehouse.relation(name, as_of)
+                return self.warehouse.relation(name, as_of, where=where)
             case "spark":
-                return self.store.read(name, as_of)
+                return self.store.read(name, as_of, where=where)
             case _:
-                return self.warehouse.read(name, as_of)
+                return self.warehouse.read(name, as_of, where=where)
 
-    def _raw(self, name: str) -> pl.LazyFrame:
+    def _raw(self, name: str, where: str | None = None) -> pl.LazyFrame:
         if not self.warehouse.has(*self.warehouse.location(name)):
             return empty_raw(name).lazy()
-        return self.warehouse.read(name)
+        return self.warehouse.read(name, where=where)
 
 
 @dg.io_manager(required_resource_keys={"warehouse", "settings"})  # type: ignore[arg-type] # a generator, as of any resource

@@ -135,10 +135,11 @@ class Night:
     seconds: float
 
 
-def run(as_of: date, *, collects: bool = True) -> Night:
+def run(as_of: date, *, collects: bool = True, full: bool = False) -> Night:
     """Run the night of `as_of` for `RAPPORT_HOME`, in this process.
 
-    A backfill derives and never collects: with `collects=False` the raw tables stay as they are.
+    A backfill derives and never collects: with `collects=False` the raw tables stay as they are. With `full` every table
+    is computed from all rows, not only from what changed since the last night.
 
     The run, its events and checks are recorded in the home's Dagster instance, so the UI shows
     them. Never raises for a failed step: the result says what failed. Raises `WarehouseError` where
@@ -152,6 +153,8 @@ def run(as_of: date, *, collects: bool = True) -> Night:
         # Asked once and at the start: a warehouse that does not open would fail every step.
         warehouse = Warehouse(settings_module.Settings(home=home).warehouse_path)
         used = sources_in_use(warehouse, settings_module.load(home))
+        if full:
+            warehouse.log.forget()
         warehouse.close()
         night = _run(as_of, used, collects=collects)
     if night.progress.was_stopped:

@@ -1,7 +1,7 @@
-"""The warehouse: one DuckDB file, one writing process, tables swapped whole.
+"""The warehouse: one DuckDB file, one writing process, tables swapped whole or (`recomputing.py`) in parts.
 
 Writing keeps the version of the night before beside the new one (`<table>__previous`) until the
-next write, so that a failed contract can be rolled back. A night older than the newest writes all but
+next write, so that a failed contract can be rolled back; of parts it keeps the rows that changed. A night older than the newest writes all but
 the rows of its own `as_of` to the schema `past`, which nobody reads afterwards.
 """
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 from polars.io.plugins import register_io_source
 
 from assets.metrics.engines import KEPT
+from orchestration.change_log import WRITTEN, ChangeLog, Making
 from orchestration.sole_use import WarehouseError, hold, let_go
 from quality.catalog.model import ContractError, Dtype, Table, check_columns, empty, enforce
 from quality.catalog.tables import TABLES
@@ -61,6 +62,25 @@ def enforced(table: Table, columns: Sequence[str]) -> str:
     return f"select {', '.join(typed)} from rows_of_relation"  # noqa: S608 - names come from the catalogue
 
 
+def stored_in(table: Table) -> str:
+    """The columns of a table of the catalogue, for `create table`."""
+    return ", ".join(f'"{column.name}" {column.dtype.duckdb}' for column in table.columns)
+
+
+def ordered(table: Table) -> str:
+    """The order of the rows in storage: by month where the table is read by month, then by key."""
+    month = [f"date_trunc('month', \"{table.month_of}\")"] if table.month_of else []
+    return ", ".join([*month, *(f'"{name}"' for name in table.key)])
+
+
+def sorted_as_stored(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows in that order."""
+    if table.month_of is None:
+        return rows if is_sorted(rows, table.key) else rows.sort(table.key)
+    day = pl.col(table.month_of)
+    return rows.sort(day.dt.year().cast(pl.Int32) * 12 + day.dt.month().cast(pl.Int32), *table.key)
+
+
 def is_sorted(rows: pl.DataFrame, key: Sequence[str]) -> bool:
     """Whether the rows are in the order of the key: looking costs a fiftieth of sorting.
 
@@ -91,6 +111,7 @@ class Warehouse:
         self.path = str(path)
         self.memory = memory
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self.log = ChangeLog(self.connect)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """The process's one writing connection.
@@ -114,6 +135,7 @@ class Warehouse:
             for schema in ("staging", "core", "folds", "marts", "private", "meta"):
                 self._connection.execute(f"create schema if not exists {schema}")
             self._connection.execute("create table if not exists meta.newest (as_of date)")
+            self._connection.execute(WRITTEN)
         return self._connection
 
     def _scan(self, query: str) -> pl.LazyFrame:
@@ -191,15 +213,11 @@ class Warehouse:
 
     def has(self, schema: str, table: str) -> bool:
         """Whether that table exists."""
-        row = (
-            self.connect()
-            .execute(
-                "select count(*) from information_schema.tables where table_schema = ? and table_name = ?",
-                [schema, table],
-            )
-            .fetchone()
-        )
-        return bool(row and row[0])
+        try:
+            self.connect().execute(f'from "{schema}"."{table}" limit 0')
+        except duckdb.CatalogException:  # a tenth of the price of asking the catalogue
+            return False
+        return True
 
     def rows(self, name: str, as_of: date | None = None) -> int:
         """How many rows the table has; none where it was never written."""
@@ -213,8 +231,8 @@ class Warehouse:
         row = self.connect().execute(f'select count(*) from "{schema}"."{table}"').fetchone()  # noqa: S608
         return int(row[0]) if row else 0
 
-    def read(self, name: str, as_of: date | None = None) -> pl.LazyFrame:
-        """The table as a lazy frame; of a table that keeps history, the rows of `as_of`.
+    def read(self, name: str, as_of: date | None = None, *, where: str | None = None) -> pl.LazyFrame:
+        """The table as a lazy frame; of a table that keeps history, the rows of `as_of`; only those `where` something holds.
 
         A catalogue table that was never written is an empty frame.
         """
@@ -227,13 +245,17 @@ class Warehouse:
         query = f'select * from "{schema}"."{table}"'  # noqa: S608 - names come from the catalogue
         if entry is not None and entry.keeps_history and as_of is not None:
             query += f" where as_of = date '{as_of}'"
+        elif where is not None:
+            query += f" where {where}"
         return self._scan(query)
 
-    def relation(self, name: str, as_of: date | None = None) -> duckdb.DuckDBPyRelation:
-        """The catalogue table as a relation of this connection: what reads it runs in DuckDB."""
+    def relation(self, name: str, as_of: date | None = None, *, where: str | None = None) -> duckdb.DuckDBPyRelation:
+        """The catalogue table (or its rows `where` something holds) as a relation: what reads it runs in DuckDB."""
         schema, table = self.location(name, as_of)
         if not self.has(schema, table):
             return self.connect().from_arrow(empty(TABLES[name]).to_arrow())
+        if where is not None:
+            return self.connect().sql(f'select * from "{schema}"."{table}" where {where}')  # noqa: S608 - assets.parts
         return self.connect().table(f'"{schema}"."{table}"')
 
     def drop_kept(self) -> None:
@@ -246,21 +268,26 @@ class Warehouse:
             connection.execute(f'drop table temp."{name}"')
 
     def write(
-        self, table: Table, frame: pl.DataFrame | pl.LazyFrame | duckdb.DuckDBPyRelation, as_of: date | None = None
+        self,
+        table: Table,
+        frame: pl.DataFrame | pl.LazyFrame | duckdb.DuckDBPyRelation,
+        as_of: date | None = None,
+        *,
+        making: Making | None = None,
     ) -> int:
         """Replace the table (or, where it keeps history, the rows of `as_of`) and return the rows written.
 
-        A relation of this connection goes from DuckDB to DuckDB. Raises `ContractError` as `enforce` does.
+        `making` is what it was computed by, remembered for the next night. A relation of this connection goes from DuckDB to DuckDB. Raises `ContractError` as `enforce` does.
         """
         if isinstance(frame, duckdb.DuckDBPyRelation):
-            query = f"{enforced(table, frame.columns)} order by {', '.join(table.key)}"
+            query = f"{enforced(table, frame.columns)} order by {ordered(table)}"
             return self._replace(
-                table, as_of, lambda into: frame.query("rows_of_relation", f"insert into {into} {query}")
+                table, as_of, making, lambda into: frame.query("rows_of_relation", f"insert into {into} {query}")
             )
         rows = enforce(table, frame)
         if table.layer != "staging":
             # Sorted storage compresses and prunes; staging is only read whole.
-            rows = rows if is_sorted(rows, table.key) else rows.sort(table.key)
+            rows = sorted_as_stored(table, rows)
         connection = self.connect()
         connection.register("incoming_rows", in_row_groups(rows))
         # Marts repeat their texts (accounts, platforms, notes): looking for what FSST would save costs a fifth of the time.
@@ -268,19 +295,18 @@ class Warehouse:
         connection.execute(f"set disabled_compression_methods = '{tried}'")
         try:
             insert = "insert into {} select * from incoming_rows"
-            return self._replace(table, as_of, lambda into: connection.execute(insert.format(into)))
+            return self._replace(table, as_of, making, lambda into: connection.execute(insert.format(into)))
         finally:
             connection.unregister("incoming_rows")
 
-    def _replace(self, table: Table, as_of: date | None, insert: Callable[[str], object]) -> int:
+    def _replace(self, table: Table, as_of: date | None, making: Making | None, insert: Callable[[str], object]) -> int:
         schema, name = self.location(table.name, as_of)
-        columns = ", ".join(f'"{column.name}" {column.dtype.duckdb}' for column in table.columns)
         connection = self.connect()
         had = self.has(schema, name)
         try:
             connection.execute("begin")
             connection.execute(f'create schema if not exists "{schema}"')
-            connection.execute(f'create or replace table "{schema}"."{name}__next" ({columns})')
+            connection.execute(f'create or replace table "{schema}"."{name}__next" ({stored_in(table)})')
             if table.keeps_history and had:
                 shared = self._shared_columns(table, schema, name)
                 connection.execute(
@@ -290,6 +316,9 @@ class Warehouse:
             kept = self.count(schema, f"{name}__next")
             insert(f'"{schema}"."{name}__next"')
             written = self.count(schema, f"{name}__next") - kept
+            if schema == table.layer:
+                before = table.qualified if had and self._is_as_declared(table) else None
+                self.log.wrote_whole(table, f'"{schema}"."{name}__next"', as_of, making or Making(), before=before)
             self._swap(schema, name, had=had)
             for statement in comments(table) if schema == table.layer else ():
                 connection.execute(statement)
@@ -304,6 +333,10 @@ class Warehouse:
             raise
         return written
 
+    def _is_as_declared(self, table: Table) -> bool:
+        described = self.connect().execute(f"describe {table.qualified}").fetchall()
+        return [str(row[0]) for row in described] == list(table.column_names)
+
     def _shared_columns(self, table: Table, schema: str, name: str) -> str:
         """The catalogue's columns that the table of the nights before has: a newer version may have added some."""
         described = self.connect().execute(f'describe "{schema}"."{name}"').fetchall()
@@ -314,10 +347,27 @@ class Warehouse:
         connection = self.connect()
         if schema == "core" and name == "fct_collection_span":
             connection.execute("drop view if exists core.fct_collection_day")
-        connection.execute(f'drop table if exists "{schema}"."{name}__previous"')
+        self._drop_before(schema, name)
         if had:
             connection.execute(f'alter table "{schema}"."{name}" rename to "{name}__previous"')
         connection.execute(f'alter table "{schema}"."{name}__next" rename to "{name}"')
+
+    def _drop_before(self, schema: str, name: str) -> None:
+        """Drop the version before, which is a table, or a view where parts were written."""
+        kinds = self.connect().execute(
+            "select table_type from information_schema.tables where table_schema = ? and table_name = ?",
+            [schema, f"{name}__previous"],
+        )
+        for (kind,) in kinds.fetchall():
+            what = "view" if kind == "VIEW" else "table"
+            self.connect().execute(f'drop {what} "{schema}"."{name}__previous"')
+
+    def show_before(self, table: Table, *, is_same: bool = False) -> None:
+        """After parts were written, within their transaction: the version before as a view, unless it is the same."""
+        self._drop_before(table.layer, table.name)
+        query = self.log.previous(table)
+        if query is not None and not is_same:
+            self.connect().execute(f'create view "{table.layer}"."{table.name}__previous" as {query}')
 
     def previous(self, name: str) -> str | None:
         """The table's version of the write before, as `schema.table`; null where there is none."""
@@ -329,13 +379,23 @@ class Warehouse:
         schema, table = self.location(name, as_of)
         connection = self.connect()
         had = self.has(schema, f"{table}__previous")
+        is_known = name in TABLES and schema == TABLES[name].layer
         connection.execute("begin")
-        if schema == "core" and name == "fct_collection_span":
-            connection.execute("drop view if exists core.fct_collection_day")
         connection.execute(f'drop table if exists "{schema}"."{table}__rejected"')
+        if is_known and self.log.undo(TABLES[name], f'"{schema}"."{table}__rejected"'):
+            self._drop_before(schema, table)
+        else:
+            self._swap_back(schema, table, had=had)
+        if is_known:
+            self.log.rolled_back(TABLES[name])
+        connection.execute("commit")
+
+    def _swap_back(self, schema: str, table: str, *, had: bool) -> None:
+        connection, has_view = self.connect(), schema == "core" and table == "fct_collection_span"
+        if has_view:
+            connection.execute("drop view if exists core.fct_collection_day")
         connection.execute(f'alter table "{schema}"."{table}" rename to "{table}__rejected"')
         if had:
             connection.execute(f'alter table "{schema}"."{table}__previous" rename to "{table}"')
-            if schema == "core" and name == "fct_collection_span":
+            if has_view:
                 connection.execute(DAY_VIEW)
-        connection.execute("commit")

@@ -71,6 +71,7 @@ fct_interaction = Table(
     doc="Every interaction between a person and an account, in either direction.",
     grain="One interaction.",
     key=("interaction_id",),
+    month_of="active_at",
     columns=(
         c.interaction_id.derived(*_from("interactions", "account_id", "platform", "interaction")),
         c.account_id, c.platform, c.identity_id.derived("dim_identity.identity_id"), c.direction, c.kind,

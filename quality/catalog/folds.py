@@ -24,6 +24,7 @@ fold_relationship_day = Table(
     ),
     grain="One identity, account, platform and UTC day with at least one interaction.",
     key=("account_id", "platform", "identity_id", "date"),
+    month_of="date",
     columns=(
         c.account_id, c.platform, c.identity_id, _day,
         c.count("inbound", "Inbound interactions of known time, follows included.").derived(*_KIND),
@@ -83,6 +84,7 @@ fold_response = Table(
     doc="What a person and an account wrote to each other, and when: composed interactions of known time.",
     grain="One identity, account, platform and direction at one moment.",
     key=("account_id", "platform", "identity_id", "direction", "active_at"),
+    month_of="active_at",
     columns=(
         c.account_id, c.platform, c.identity_id, c.direction, c.active_at,
         c.count("messages", "Replies, mentions, quotes and messages of that moment.", unit="messages")

@@ -112,6 +112,8 @@ class Table:
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...] = ()
     may_be_empty: bool = True
+    month_of: str | None = None
+    """The column whose month comes first in storage, before the key: a large table is read and replaced by month."""
 
     def __post_init__(self) -> None:
         """Refuse an entry that contradicts itself, at import."""
@@ -122,6 +124,8 @@ class Table:
             raise ValueError(f"{self.name}: key columns {sorted(missing)} are not among its columns")
         if nullable := [c.name for c in self.columns if c.name in self.key and c.nullable]:
             raise ValueError(f"{self.name}: key columns {nullable} may not be nullable")
+        if self.month_of is not None and self.month_of not in names:
+            raise ValueError(f"{self.name}: {self.month_of}, whose month it is stored by, is not among its columns")
         if not (self.doc and self.grain):
             raise ValueError(f"{self.name}: doc and grain are required")
 
