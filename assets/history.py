@@ -133,6 +133,10 @@ class _AccountRows(Mapping[str, pa.Table]):
     def __len__(self) -> int:
         return len(self._names)
 
+    def __contains__(self, name: object) -> bool:
+        """Whether the table is there; else `Mapping` would read its rows to find out."""
+        return name in self._names
+
     def __getitem__(self, name: str) -> pa.Table:
         if name not in self._names:
             raise KeyError(name)

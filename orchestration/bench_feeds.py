@@ -18,6 +18,8 @@ ITEMS = 20
 """Posts of a feed."""
 SLOW = 0.25
 """Seconds that a slow host thinks."""
+SILENT = 1.5
+"""Seconds after which a silent host hangs up without a word."""
 KINDS = ("good", "good", "good", "good", "slow", "good", "limited", "dead", "malformed", "silent")
 """What hosts are like in turn, where the web has troubles."""
 _FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -140,18 +142,19 @@ class _Server:
             return
         self.requests += 1
         self.asked[path] += 1
+        kind = kind_of(host, has_troubles=self.has_troubles)
+        if kind == "silent":  # not counted as running: who asked may have given up long ago
+            await asyncio.sleep(SILENT)
+            raise ConnectionResetError
         self.running[host] += 1
         self.at_once = max(self.at_once, self.running[host])
         self.together = max(self.together, self.running.total())
         try:
-            await self._say_feed(kind_of(host, has_troubles=self.has_troubles), path, head, writer)
+            await self._say_feed(kind, path, head, writer)
         finally:
             self.running[host] -= 1
 
     async def _say_feed(self, kind: str, path: str, head: str, writer: asyncio.StreamWriter) -> None:
-        if kind == "silent":
-            await asyncio.sleep(1.5)
-            raise ConnectionResetError
         await asyncio.sleep(SLOW if kind == "slow" else 0.005)
         if kind == "limited" and self.asked[path] == 1:
             self._say(writer, "429 Too Many Requests", "text/plain", b"", "Retry-After: 1\r\n")

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sources.model import AccountSource
+from sources.model import HOSTS_AT_ONCE, AccountSource
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 WEIGHTS: Mapping[str, float] = {
@@ -65,7 +65,7 @@ class Settings:
     bots: tuple[str, ...] = ()
     same_person: tuple[tuple[str, ...], ...] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
-    hosts: int = 16
+    hosts: int = HOSTS_AT_ONCE
     engine: str = "auto"
     memory: str | None = None
     spark_master: str = "local[2]"
@@ -324,7 +324,7 @@ def _hosts(path: Path, top: _Part) -> int:
         raise top.refuse("collection", "a table: the header [collection], and below it for example hosts = 16")
     part = _Part(path, "[collection]", given)
     part.only("hosts")
-    hosts = given.get("hosts", 16)
+    hosts = given.get("hosts", HOSTS_AT_ONCE)
     if not isinstance(hosts, int) or isinstance(hosts, bool) or not 1 <= hosts <= 256:
         raise part.refuse("hosts", "a whole number from 1 to 256")
     return hosts

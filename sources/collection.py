@@ -22,12 +22,9 @@ from sources.batches import Batch, batch_source
 from sources.http import DEFAULT_LIMITS, Client, Hosts, Limits, UnreachableError
 from sources.lanes import Lanes, in_order
 from sources.memory import History, Memory, no_history
-from sources.model import READINGS, STREAMS, AccountSource, Outcome, RawTable, Row, SourceError, readings
+from sources.model import HOSTS_AT_ONCE, READINGS, STREAMS, AccountSource, Outcome, RawTable, Row, SourceError, readings
 from sources.observations import TABLES
 from sources.visit import PausedError, Visit
-
-HOSTS_AT_ONCE = 16
-"""Hosts read at once, unless rapport.toml says otherwise."""
 
 SAY_EVERY = 10.0
 """Seconds between two lines of progress."""

@@ -19,6 +19,9 @@ Status = Literal["ok", "partial", "down", "not_offered"]
 RawType = Literal["text", "bigint", "bool", "timestamp"]
 Row = dict[str, Any]
 
+HOSTS_AT_ONCE = 16
+"""Hosts that a night asks at once, unless rapport.toml says otherwise."""
+
 _ARROW: dict[RawType, pa.DataType] = {
     "text": pa.string(),
     "bigint": pa.int64(),
