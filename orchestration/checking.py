@@ -13,13 +13,19 @@ def run(settings: Settings) -> tuple[bool, str]:
     """
     if not settings.warehouse_path.exists():
         raise LookupError(f"{settings.warehouse_path} does not exist yet: `rapport run` makes the first night.")
-    warehouse = Warehouse(settings.warehouse_path)
+    warehouse = Warehouse(settings.warehouse_path, settings.memory)
     present = {name: warehouse.previous(name) for name, table in TABLES.items() if warehouse.has(table.layer, name)}
     warehouse.close()
     lines, holds = [], True
     for name, previous in present.items():
         for severity in ("contract", "watch"):
-            verdict = validate(TABLES[name], warehouse_path=warehouse.path, previous=previous, severity=severity)
+            verdict = validate(
+                TABLES[name],
+                warehouse_path=warehouse.path,
+                previous=previous,
+                severity=severity,
+                memory=settings.memory,
+            )
             if severity == "contract" and not verdict.passed:
                 holds = False
             mark = "✓" if verdict.passed else ("✗" if severity == "contract" else "!")

@@ -26,6 +26,7 @@ class Warehouse(Protocol):
     """What the resource `warehouse` must offer. A partition key is the day of the night, as text."""
 
     path: str
+    memory: str | None
 
     def released(self) -> AbstractContextManager[None]:
         """Meanwhile no connection of this process has the file open."""
@@ -83,7 +84,9 @@ def judge(table: Table, warehouse: Warehouse, night: str | None = None) -> tuple
     previous = warehouse.previous(table.name) if (schema, name) == warehouse.location(table.name) else None
     try:
         with warehouse.released():
-            contract, watch = validate_both(table, warehouse_path=warehouse.path, schema=schema, previous=previous)
+            contract, watch = validate_both(
+                table, warehouse_path=warehouse.path, schema=schema, previous=previous, memory=warehouse.memory
+            )
     except Exception:
         warehouse.roll_back(table.name, night)
         raise

@@ -20,7 +20,8 @@ PERSONAL = frozenset({"person", "person_name", "person_url", "row"})
 Rows = Sequence[Mapping[str, Any]]
 
 _COLUMNS = "expect_table_columns_to_match_ordered_list"
-_KEYS = ("expect_compound_columns_to_be_unique", "expect_column_values_to_be_unique")
+UNIQUE_KEY = "unique_key"
+"""The rule that every table has, made of its key."""
 _NULL = "expect_column_values_to_not_be_null"
 _ROW_COUNT = "expect_table_row_count_to_be_between"
 _SET = "expect_column_values_to_be_in_set"
@@ -56,7 +57,7 @@ def failures(table: Table, results: Iterable[Any]) -> tuple[Failure, ...]:
 def _place(table: Table, failure: Failure) -> tuple[int, str]:
     if failure.column in table.column_names:
         return table.column_names.index(failure.column), failure.expectation
-    return (-1 if failure.expectation in (_COLUMNS, *_KEYS) else len(table.columns)), failure.expectation
+    return (-1 if failure.expectation in (_COLUMNS, UNIQUE_KEY) else len(table.columns)), failure.expectation
 
 
 def _failure(table: Table, result: Any) -> Failure:
@@ -70,11 +71,12 @@ def _failure(table: Table, result: Any) -> Failure:
     if "rule" in meta:
         count, sampled = details["observed_value"], details["details"]["unexpected_rows"]
     else:
-        # A key has no index list: its sample is the keys themselves.
-        sampled = details.get("partial_unexpected_index_list") or details.get("partial_unexpected_list") or ()
+        sampled = details.get("partial_unexpected_index_list") or ()
         count, sampled = details.get("unexpected_count"), [x for x in sampled if isinstance(x, Mapping)]
     rows = tuple({key: shown(key, value) for key, value in row.items()} for row in sampled[:SAMPLE])
-    if "rule" in meta:
+    if name == UNIQUE_KEY:
+        said = f"{_count(count, 'row')} not alone with its key ({', '.join(table.key)}){_example(table, rows)}"
+    elif "rule" in meta:
         said = f"{_count(count, 'row')} against the rule {name}: {meta['doc']}{_example(table, rows)}"
     else:
         said = _said(table, config.type, column, details, rows)
@@ -110,8 +112,6 @@ def _said(table: Table, kind: str, column: str | None, details: Mapping[str, Any
         return f"columns differ from the catalogue: {_difference(table, list(details['observed_value']))}"
     if kind == _ROW_COUNT:
         return f"{_count(details['observed_value'], 'row')}, where at least one is promised"
-    if kind in _KEYS:
-        return f"{_count(count, 'row')} not alone with its key ({', '.join(table.key)}){_example(table, rows)}"
     if kind == _NULL:
         return f"{_count(count, 'null')} where none is allowed{_example(table, rows)}"
     value = f", e.g. {rows[0].get(str(column))!r}" if rows else ""

@@ -37,6 +37,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
+        self.memory: str | None = None
         self.is_released = False
 
     def execute(self, sql: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
