@@ -11,7 +11,7 @@ import polars as pl
 from assets.metrics.coverage import ALL, births, coverage_share
 from assets.metrics.engines import joined
 from assets.metrics.people import MINIMUM_COVERAGE, collected, numbered, persons
-from assets.metrics.relationship import VALUE_DAYS, platforms_of, totals
+from assets.metrics.relationship import MEASURES, VALUE_DAYS, platforms_of, totals
 
 _TIE = ["account_id", "person_id"]
 
@@ -34,7 +34,7 @@ def fewest_for_half(given: pl.Expr) -> pl.Expr:
 
 def people_as_of(fold_relationship_day: pl.LazyFrame, dim_identity: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
     """Whom did the account know then? `account_id, person_id, value_365d, platforms` as `mart_relationship` has them."""
-    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
+    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active", *MEASURES)
     came = people.filter(nw.col("inbound_active") > 0).select(*_TIE).unique()
     given = totals(people, as_of=as_of).select(*_TIE, "value_365d")
     return joined(came, given, platforms_of(people), on=_TIE, how="left")

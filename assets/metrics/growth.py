@@ -17,19 +17,21 @@ from assets.metrics.people import (
     MINIMUM_COVERAGE,
     People,
     Period,
-    active_days,
+    active_days_once,
     as_date,
     beginnings,
     collected,
     last_complete,
     month_of,
     numbered,
+    on_several_platforms,
     patchy_periods,
     period_number,
     period_of,
     period_start,
     persons,
     week_of,
+    with_only_platform_as_all,
 )
 
 _KEYS = ("account_id", "platform")
@@ -110,7 +112,7 @@ def strength_a_year_apart(people: People, *, as_of: date) -> People:
     """
     person = (*_KEYS, "person_id")
     each = kept(people.filter(nw.col("strength") > 0).select(*person, "day", "month", "strength"))
-    several = _on_several_platforms(each)
+    several = on_several_platforms(each)
     together = each.join(several, on="account_id", how="semi").with_columns(nw.lit(ALL).alias("platform"))
     days = nw.concat([each, together])
     is_now = nw.col("is_now") == 1
@@ -132,21 +134,7 @@ def strength_a_year_apart(people: People, *, as_of: date) -> People:
     found = by_person.group_by(*_KEYS, "period").agg(
         nw.len().alias("people"), now.sum().round(9), then.sum().round(9), nw.col("kept_strength").sum().round(9)
     )
-    return _with_only_platform_as_all(kept(found), several)
-
-
-def _on_several_platforms(rows: People) -> People:
-    """The accounts with rows of more than one platform (`all` is none): `account_id`."""
-    platforms = rows.filter(nw.col("platform") != ALL).select(*_KEYS).unique()
-    return kept(
-        platforms.group_by("account_id").agg(nw.len().alias("platforms")).filter(nw.col("platforms") > 1)
-    ).select("account_id")
-
-
-def _with_only_platform_as_all(rows: People, several: People) -> People:
-    """The rows, and those of accounts with one platform again as `all`: what is the same is computed once."""
-    alone = rows.filter(nw.col("platform") != ALL).join(several, on="account_id", how="anti")
-    return nw.concat([rows, alone.with_columns(nw.lit(ALL).alias("platform"))])
+    return with_only_platform_as_all(kept(found), several)
 
 
 def _windows(people: People, *, as_of: date) -> People:
@@ -201,23 +189,15 @@ def growth(
     two windows of 90 days is not covered, inbound or (where it is offered) outbound.
     """
     fct_collection_span = collected(fct_collection_span)
-    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
-    days = kept(active_days(people))
-    several = _on_several_platforms(days)
-    days = kept(
-        nw.concat(
-            [
-                days.filter(nw.col("platform") != ALL),
-                days.filter(nw.col("platform") == ALL).join(several, on="account_id", how="semi"),
-            ]
-        )
-    )
+    measures = ("inbound_active", "strength") if period == "month" else ("inbound_active",)
+    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), *measures)
+    days, several = active_days_once(people)
     calendar = _calendar(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of), as_of=as_of, period=period
     )
     series = calendar.select(*_KEYS, "series")
     counted = kept(lifecycle_counts(days, as_of=as_of, period=period))
-    counts = _by_series(collected(_with_only_platform_as_all(counted, several)), series)
+    counts = _by_series(collected(with_only_platform_as_all(counted, several)), series)
     patchy = _by_series(patchy_periods(fct_collection_span, as_of=as_of, period=period), series)
     after_unknown = patchy.filter(pl.col("coverage_share") < MINIMUM_COVERAGE).select(
         "series", pl.col("period") + 1, is_before_unknown=True
@@ -362,7 +342,7 @@ def _with_stickiness(
     )
     patchy = patchy_periods(fct_collection_span, as_of=as_of, period="week").rename({"period": "week"})
     sums = (
-        _by_series(collected(_with_only_platform_as_all(kept(weekly), several)), series)
+        _by_series(collected(with_only_platform_as_all(kept(weekly), several)), series)
         .group_by("series", month_of_week)
         .agg(pl.col("people").sum().cast(pl.Int64))
     )

@@ -15,7 +15,7 @@ import polars as pl
 from narwhals.typing import IntoLazyFrame
 
 from assets.metrics.coverage import ALL, births, coverage_share, missing
-from assets.metrics.engines import collected, kept
+from assets.metrics.engines import beside, collected, kept
 from assets.metrics.visible import end_of, visible_posts
 
 Period = Literal["week", "month"]
@@ -126,8 +126,52 @@ def active_days(people: People) -> People:
 
     A day is active with at least one inbound interaction of known time other than a follow.
     """
-    each = people.filter(nw.col("inbound_active") > 0).select("account_id", "platform", "person_id", "day", "month")
-    return nw.concat([each, each.with_columns(nw.lit(ALL).alias("platform"))]).unique()
+    return nw.concat([_active(people).unique(), active_days_together(people)])
+
+
+def active_days_together(people: People) -> People:
+    """The rows of `active_days` of `all` platforms together."""
+    return _active(people).with_columns(nw.lit(ALL).alias("platform")).unique()
+
+
+def _active(people: People) -> People:
+    return people.filter(nw.col("inbound_active") > 0).select("account_id", "platform", "person_id", "day", "month")
+
+
+def on_several_platforms(rows: People) -> People:
+    """The accounts with rows of more than one platform: `account_id`."""
+    platforms = rows.select(*_KEYS).unique()
+    return kept(
+        platforms.group_by("account_id").agg(nw.len().alias("platforms")).filter(nw.col("platforms") > 1)
+    ).select("account_id")
+
+
+def with_only_platform_as_all(rows: People, several: People) -> People:
+    """The rows, and those of accounts with one platform again as `all`: what is the same is computed once."""
+    alone = rows.filter(nw.col("platform") != ALL).join(several, on="account_id", how="anti")
+    return nw.concat([rows, alone.with_columns(nw.lit(ALL).alias("platform"))])
+
+
+def active_days_once(people: People, begun: pl.LazyFrame | None = None) -> tuple[People, People]:
+    """`active_days` without what is the same twice: the rows of `all` only of accounts on several platforms.
+
+    These accounts are the second frame. What is counted on the rows is completed by `with_only_platform_as_all`. Where
+    `beginnings` matter to the count, accounts of which `all` began otherwise than the platform are among them.
+    """
+    each = kept(_active(people).unique())
+    pairs = collected(each.select(*_KEYS).unique())
+    if begun is not None:
+        together = begun.filter(pl.col("platform") == ALL).select("account_id", pl.col("known_from").alias("all_from"))
+        pairs = pairs.join(begun.select(*_KEYS, "known_from"), on=_KEYS, how="left").join(
+            together, on="account_id", how="left"
+        )
+        is_apart = pl.col("known_from").ne_missing(pl.col("all_from")).any()
+    else:
+        is_apart = pl.lit(value=False)
+    several = pairs.group_by("account_id").agg(is_several=(pl.len() > 1) | is_apart).filter("is_several")
+    accounts = beside(several.select("account_id"), each)
+    again = each.join(accounts, on="account_id", how="semi").with_columns(nw.lit(ALL).alias("platform")).unique()
+    return kept(nw.concat([each, again])), accounts
 
 
 def first_contacts(days: People) -> People:
@@ -152,8 +196,12 @@ def known_contacts(days: People, beginnings: People) -> People:
     )
 
 
-def numbered(people: People) -> People:
-    """The rows, kept; in Polars with people as numbers behind their names: three times faster to group and join."""
+def numbered(people: People, *measures: str) -> People:
+    """The rows with only these measures beside who and when, kept: several steps read them.
+
+    In Polars with people as numbers behind their names: three times faster to group and join.
+    """
+    people = people.select("account_id", "platform", "person_id", "day", "month", *measures)
     if not people.implementation.is_polars():
         return kept(people)
     return nw.from_native(collected(people.to_native().with_columns(pl.col("person_id").cast(pl.Categorical))))

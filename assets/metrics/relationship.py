@@ -17,7 +17,7 @@ from assets.metrics.growth import lifecycle_states
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
     People,
-    active_days,
+    active_days_together,
     as_date,
     beginnings,
     collected,
@@ -43,6 +43,12 @@ _COOLING_RHYTHMS = 3
 _LOST_RHYTHMS = 8
 _LOST_DAYS = 90.0
 _RESURRECTED_DAYS = 28
+MEASURES = (
+    "inbound", "inbound_composed", "inbound_untimed", "inbound_composed_untimed", "outbound", "outbound_composed",
+    "outbound_composed_untimed", "value", "is_ended", "first_at", "last_at",
+)  # fmt: skip
+"""What `totals` adds up."""
+
 _RECIPROCITY_DAYS = 180
 VALUE_DAYS = 365
 
@@ -284,8 +290,8 @@ def relationship(
     `expectation.with_expectations`.
     """
     fct_collection_span = collected(fct_collection_span)
-    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
-    days = kept(active_days(people).filter(nw.col("platform") == ALL))
+    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active", *MEASURES)
+    days = kept(active_days_together(people))
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
     opportunities = opportunity_weeks(people, dim_post, fct_collection_span, as_of=as_of)
     accounts = _accounts(begun, fct_collection_span, as_of=as_of)

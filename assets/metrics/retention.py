@@ -11,12 +11,12 @@ import polars as pl
 
 from assets.metrics.bgbb import fit_bgbb
 from assets.metrics.bgnbd import fit_bgnbd, fit_mbgnbd
-from assets.metrics.engines import beside
+from assets.metrics.engines import beside, kept
 from assets.metrics.intervals import wilson
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
     People,
-    active_days,
+    active_days_once,
     as_date,
     beginnings,
     collected,
@@ -28,6 +28,7 @@ from assets.metrics.people import (
     patchy_periods,
     period_start,
     persons,
+    with_only_platform_as_all,
 )
 
 __all__ = ["cohort", "fit_bgbb", "fit_bgnbd", "fit_mbgnbd", "months_after_contact"]
@@ -79,9 +80,10 @@ def cohort(
     start is unknown (left truncation) are in no cohort.
     """
     fct_collection_span = collected(fct_collection_span)
-    days = active_days(numbered(persons(fold_relationship_day, dim_identity, as_of=as_of)))
+    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active")
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
-    seen = collected(months_after_contact(days, beside(begun, days)))
+    days, several = active_days_once(people, begun)
+    seen = collected(with_only_platform_as_all(kept(months_after_contact(days, beside(begun, days))), several))
     last = last_complete(as_of, "month")
     unknown = patchy_periods(fct_collection_span, as_of=as_of, period="month").filter(
         pl.col("coverage_share") < MINIMUM_COVERAGE

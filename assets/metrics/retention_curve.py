@@ -16,7 +16,7 @@ from assets.metrics.lapse import clock, clocked, lifetimes, silences, thresholds
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
     People,
-    active_days,
+    active_days_together,
     as_date,
     beginnings,
     collected,
@@ -109,11 +109,11 @@ def followed(
     cannot be judged yet (`judged_from`); spikes are those of `mart_spike` over `all` platforms that began by `as_of`.
     """
     fct_collection_span = collected(fct_collection_span)
-    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
+    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active", "first_at")
     begun = collected(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).filter(pl.col("platform") == ALL)
     )
-    every = kept(active_days(people).filter(nw.col("platform") == ALL))
+    every = kept(active_days_together(people))
     contacts = kept(known_contacts(every, beside(begun, every)).select(*_TIE, "first_day"))
     days = every.select(*_TIE, "day").join(contacts, on=list(_TIE), how="inner").select(*_TIE, "day")
     ticks = clock(collected(days.select("account_id", "day").unique()), fct_collection_span, as_of=as_of)

@@ -21,7 +21,15 @@ from assets.metrics.coverage import ALL
 from assets.metrics.engines import beside, kept
 from assets.metrics.intervals import Z95
 from assets.metrics.maximum_likelihood import RetentionModel
-from assets.metrics.people import active_days, beginnings, collected, known_contacts, numbered, period_number, persons
+from assets.metrics.people import (
+    active_days_together,
+    beginnings,
+    collected,
+    known_contacts,
+    numbered,
+    period_number,
+    persons,
+)
 from assets.metrics.processes import on_all_cores
 from assets.metrics.relationship import opportunity_weeks, weeks_of
 
@@ -122,11 +130,13 @@ def retention_model(
     Source: Fader, Hardie & Shang (2010), Marketing Science 29, 1086-1108.
     """
     fct_collection_span = collected(fct_collection_span)
-    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of))
+    people = numbered(
+        persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active", "inbound", "outbound"
+    )
     begun = collected(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).filter(pl.col("platform") == ALL)
     )
-    every = kept(active_days(people).filter(nw.col("platform") == ALL))
+    every = kept(active_days_together(people))
     known = known_contacts(every, beside(begun, every)).select(*_TIE)
     days = collected(every.join(known, on=list(_TIE), how="semi"))
     opportunities = collected(opportunity_weeks(people, dim_post, fct_collection_span, as_of=as_of))

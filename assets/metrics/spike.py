@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from assets.metrics.coverage import missing
-from assets.metrics.engines import beside
+from assets.metrics.engines import beside, kept
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
     People,
-    active_days,
+    active_days_once,
     after_covered_days,
     as_date,
     beginnings,
@@ -27,6 +27,7 @@ from assets.metrics.people import (
     known_contacts,
     numbered,
     persons,
+    with_only_platform_as_all,
 )
 
 _KEYS = ("account_id", "platform")
@@ -93,9 +94,10 @@ def spike(
     they are no part of a baseline (below 90 % of the 56 days nothing is judged) and end no spike.
     """
     fct_collection_span = collected(fct_collection_span)
-    days = active_days(numbered(persons(fold_relationship_day, dim_identity, as_of=as_of)))
+    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active")
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
-    counts = collected(new_people(days, beside(begun, days)))
+    days, several = active_days_once(people, begun)
+    counts = collected(with_only_platform_as_all(kept(new_people(days, beside(begun, days))), several))
     since = judged_from(begun, fct_collection_span, as_of=as_of)
     candidates = collected(
         counts.filter(pl.col("people") >= _LEAST_NEW_PEOPLE)
