@@ -45,7 +45,7 @@ MARTS: dict[str, tuple[Callable[..., pl.LazyFrame], dict[str, Any]]] = {
     "mart_retention_cohort": (retention.cohort, {}),
     "mart_retention_curve": (retention_curve.curve, {}),
     "mart_retention_test": (retention_comparison.comparison, {}),
-    "concentration": (concentration.concentration, {}),
+    "people_as_of": (concentration.people_as_of, {}),
 }
 
 
