@@ -8,6 +8,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -16,8 +17,12 @@ from pathlib import Path
 from orchestration import settings as settings_module
 from orchestration.cli import yesterday
 from orchestration.settings import CHECKOUT, Settings, SettingsError
-from sources.model import SourceError
+from sources.model import Recognised, SourceError
 
+ADDED_AT_ONCE = 100
+"""Addresses after which `rapport.toml` is written: what a stop can lose."""
+SHOWN = 20
+"""Accounts with trouble that a night names; `rapport status` has more."""
 OK, MISTAKE, SOURCE_FAILED, NOT_PUBLISHED = 0, 1, 3, 4
 
 
@@ -94,28 +99,40 @@ def _add(options: argparse.Namespace, _today: date) -> int:
     settings = _open_home()
     failed = 0
     extra = _settings_of(options.set)
-    for url in options.url:
-        named = options.account or config_file.account_name(url)
+
+    def ask(url: str) -> Recognised | SourceError:
         try:
-            found = recognise(
+            return recognise(
                 url,
                 source=options.source,
                 endpoint=options.endpoint,
                 allow_private=options.allow_private,
-                token=partial(_token, named),
+                token=partial(_token, options.account or config_file.account_name(url)),
                 options=extra,
             )
         except SourceError as mistake:
-            _say(f"rapport add: {mistake}")
-            failed += 1
-            continue
-        account = options.account or found.account or named
-        changed = config_file.add_source(
-            settings.config_path, account=account, source=found.source, url=found.url,
-            endpoint=options.endpoint, allow_private=options.allow_private, options=extra,
-        )  # fmt: skip
-        print(f"{'Added' if changed else 'Already there'}: {account} <- {found.summary}")
-        settings_module.load(settings.home)
+            return mistake
+
+    file = config_file.ConfigFile(settings.config_path)
+    with ThreadPoolExecutor(settings.hosts) as pool:
+        try:
+            for number, (url, found) in enumerate(zip(options.url, pool.map(ask, options.url), strict=True), 1):
+                if isinstance(found, SourceError):
+                    _say(f"rapport add: {found}")
+                    failed += 1
+                    continue
+                account = options.account or found.account or config_file.account_name(url)
+                changed = file.add(
+                    account=account, source=found.source, url=found.url,
+                    endpoint=options.endpoint, allow_private=options.allow_private, options=extra,
+                )  # fmt: skip
+                print(f"{'Added' if changed else 'Already there'}: {account} <- {found.summary}")
+                if not number % ADDED_AT_ONCE:
+                    file.save()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            file.save()
+    settings_module.load(settings.home)
     if failed < len(options.url):
         print(f"Written to {settings.config_path}. Next: ./rapport run")
     return MISTAKE if failed else OK
@@ -180,8 +197,10 @@ def night_of(settings: Settings, as_of: date, *, full: bool = False) -> int:
         return NOT_PUBLISHED
     with closing(Warehouse(settings.warehouse_path)) as warehouse:
         problems = night.collection_problems(warehouse, settings)
-    for problem in problems:
+    for problem in problems[:SHOWN]:
         _say(f"  not collected: {problem}")
+    if len(problems) > SHOWN:
+        _say(f"  not collected: {len(problems) - SHOWN:,} more; `./rapport status` has the reasons.")
     print(f"Published in {done.seconds:.1f} s: {settings.published}")
     print(f"  report   {settings.published / 'report' / 'index.html'}")
     print("  tables   ./rapport query 'from mart_summary'")

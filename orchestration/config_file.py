@@ -35,47 +35,72 @@ store_text = false
 """
 
 
-def add_source(
-    path: Path,
-    *,
-    account: str,
-    source: str,
-    url: str,
-    endpoint: str | None = None,
-    allow_private: bool = False,
-    options: Mapping[str, str] | None = None,
-) -> bool:
-    """Write a source of an account into the file, and return whether anything changed.
+class ConfigFile:
+    """The file, read once: `add` as much as there is, then `save`. Nothing is written before.
 
-    The account is made where there is none of that name. A source that is there already (same
-    connector and address) is left alone, except that its endpoint follows. Raises `SettingsError`
-    where accounts or sources are written as lists on one line.
+    Parsing with comments takes a second for some thousands of accounts, so it is not done for each address.
     """
-    document = tomlkit.parse(path.read_text(encoding="utf-8-sig") if path.exists() else TEMPLATE)
-    accounts = _tables(document, "account", path)
-    entry = next((a for a in accounts if a.get("name") == account), None)
-    if entry is None:
-        entry = _account(account)
-        accounts.append(entry)
-    sources = _tables(entry, "source", path)
-    wanted: dict[str, Any] = {"source": source, "url": url, **(options or {})}
-    if endpoint:
-        wanted["endpoint"] = endpoint
-    if allow_private:
-        wanted["allow_private"] = True
-    present = next((s for s in sources if (s.get("source"), s.get("url")) == (source, url)), None)
-    if present is None:
-        table = tomlkit.table()
-        table.trivia.indent = "\n"
-        table.update(wanted)
-        sources.append(table)
-    elif all(present.get(key) == value for key, value in wanted.items()) and ("endpoint" in present) == bool(endpoint):
-        return False
-    else:
-        present.pop("endpoint", None)
-        present.update(wanted)
-    _write(path, tomlkit.dumps(document))
-    return True
+
+    def __init__(self, path: Path) -> None:
+        """Read the file, or begin a new one. Raises `SettingsError` where accounts are a list on one line."""
+        self.path, self._is_changed = path, False
+        self._document = tomlkit.parse(path.read_text(encoding="utf-8-sig") if path.exists() else TEMPLATE)
+        self._accounts = _tables(self._document, "account", path)
+        self._by_name = {str(entry.get("name")): entry for entry in reversed(self._accounts)}
+
+    def add(
+        self,
+        *,
+        account: str,
+        source: str,
+        url: str,
+        endpoint: str | None = None,
+        allow_private: bool = False,
+        options: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Note a source of an account, and return whether anything changed.
+
+        The account is made where there is none of that name. A source that is there already (same
+        connector and address) is left alone, except that its endpoint follows. Raises `SettingsError`
+        where the account's sources are written as a list on one line.
+        """
+        entry = self._by_name.get(account)
+        if entry is None:
+            self._accounts.append(_account(account))
+            entry = self._by_name[account] = self._accounts[-1]
+        sources = _tables(entry, "source", self.path)
+        wanted: dict[str, Any] = {"source": source, "url": url, **(options or {})}
+        if endpoint:
+            wanted["endpoint"] = endpoint
+        if allow_private:
+            wanted["allow_private"] = True
+        present = next((s for s in sources if (s.get("source"), s.get("url")) == (source, url)), None)
+        if present is None:
+            table = tomlkit.table()
+            table.trivia.indent = "\n"
+            table.update(wanted)
+            sources.append(table)
+        elif all(present.get(k) == v for k, v in wanted.items()) and ("endpoint" in present) == bool(endpoint):
+            return False
+        else:
+            present.pop("endpoint", None)
+            present.update(wanted)
+        self._is_changed = True
+        return True
+
+    def save(self) -> None:
+        """Write what was added, if anything was."""
+        if self._is_changed:
+            _write(self.path, tomlkit.dumps(self._document))
+            self._is_changed = False
+
+
+def add_source(path: Path, *, account: str, source: str, url: str, **more: Any) -> bool:
+    """Write one source of an account into the file: `ConfigFile.add` and `save`."""
+    file = ConfigFile(path)
+    is_new = file.add(account=account, source=source, url=url, **more)
+    file.save()
+    return is_new
 
 
 def account_name(url: str) -> str:

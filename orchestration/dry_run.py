@@ -4,12 +4,13 @@ It rests on what was collected before: nothing here talks to a network.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
 import pyarrow as pa
 
-from assets.ingest import RawHistory
+from assets.history import RawHistory
 from orchestration.settings import Settings
 from orchestration.sole_use import sole_use
 from sources.budget import spent_on
@@ -18,24 +19,31 @@ from sources.memory import Memory
 from sources.model import AccountSource
 from sources.registry import REGISTRY, Connector
 
+FEW = 100
+"""Accounts of a source without charge that get a line each."""
+
 
 def plan(settings: Settings, *, read_at: datetime) -> str:
-    """Each account's sources, a line each, then the budgets that their accounts share.
+    """Each account's sources, a line each (many without charge: one for all), then the budgets that their accounts share.
 
     Raises `WarehouseError` where another process is at work in the home.
     """
-    lines, budgets = [], {}
+    lines, budgets = list[str](), dict[str, str]()
+    entries = [(account.name, entry) for account in settings.accounts for entry in account.sources]
+    free = Counter(entry.source for _, entry in entries if REGISTRY[entry.source].estimate is None)
+    histories = {name: RawHistory(str(settings.warehouse_path), name) for name in REGISTRY}
     with sole_use(settings.home):
-        for account in settings.accounts:
-            for entry in account.sources:
-                connector = REGISTRY[entry.source]
-                history = RawHistory(str(settings.warehouse_path), entry.source)(entry.account_id)
-                lines.append(
-                    f"  {account.name}  {entry.source}  {mask(entry.url)}: {_cost(connector, entry, history, read_at)}"
-                )
-                if connector.unit:
-                    spent = spent_on(history, connector.platform, read_at, day=connector.day)
-                    budgets[entry.source] = _budget(connector, settings, spent)
+        for name, history in histories.items():
+            mine = [account for account, entry in entries if entry.source == name]
+            if mine and (connector := REGISTRY[name]).unit:
+                history.expect(mine)
+                spent = spent_on(history(mine[0]), connector.platform, read_at, day=connector.day)
+                budgets[name] = _budget(connector, settings, spent)
+        for account, entry in entries:
+            if free[entry.source] <= FEW:
+                cost = _cost(REGISTRY[entry.source], entry, histories[entry.source](account), read_at)
+                lines.append(f"  {account}  {entry.source}  {mask(entry.url)}: {cost}")
+    lines += [f"  {n:,} accounts  {name}: read, without charge" for name, n in sorted(free.items()) if n > FEW]
     if not lines:
         return f"Nothing would be read: {settings.config_path} names no source."
     shared = [f"  {name}: {text}" for name, text in sorted(budgets.items())]

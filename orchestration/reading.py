@@ -86,15 +86,25 @@ def _advice(settings: Settings, collection: pl.DataFrame, trouble: pl.DataFrame)
     known = set(collection["account_id"])
     new = [account.name for account in settings.accounts if account.sources and account.name not in known]
     if new:
-        yield f"\nNever collected: {', '.join(new)}. `rapport run` collects them."
+        yield f"\nNever collected: {_named(new)}. `rapport run` collects them."
     if trouble.is_empty():
         return
     yield "\nWhat to do:"
     causes = trouble.group_by("reason").agg(pl.col("account_id").unique().sort()).sort("reason")
     for reason, accounts in causes.head(20).iter_rows():
-        who = ", ".join(accounts[:5]) + (f" and {len(accounts) - 5} more" if len(accounts) > 5 else "")
-        yield f"  {who}: {reason or 'not collected'}"
+        yield f"  {_named(accounts)}: {reason or 'not collected'}"
+    if causes.height > 20:
+        yield f"  and {causes.height - 20:,} more reasons: `rapport query 'from mart_collection'`"
     yield "`rapport run` collects what is missing where the source still offers it; `rapport doctor` looks at this machine."
+
+
+def _named(accounts: list[str]) -> str:
+    """The first of the accounts, and how many more there are.
+
+    >>> _named(["ann", "bob"]), _named(list("abcdefg"))
+    ('ann, bob', 'a, b, c, d, e and 2 more')
+    """
+    return ", ".join(accounts[:5]) + (f" and {len(accounts) - 5:,} more" if len(accounts) > 5 else "")
 
 
 def _line(row: dict[str, Any], now: datetime) -> str:

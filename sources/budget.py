@@ -8,10 +8,11 @@ A spent budget is no failure: what was read is kept, and the next night goes on 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from threading import Lock
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sources.batches import Batch
 from sources.collection import Collection
@@ -130,10 +131,14 @@ def opened(collection: Collection, visit: Visit, *, name: str, unit: str, defaul
 def spent_on(tables: Mapping[str, pa.Table], platform: str, read_at: datetime, *, day: tzinfo = UTC) -> int:
     """What was spent on the platform on the day of `read_at`, by the raw `tables`, which hold that of all accounts."""
     table = tables.get(SPENDING.name)
+    if table is None:
+        return 0
+    # All accounts of all nights: only those of these days are worth a Python object each.
+    near = table.filter(pc.field("observed_at") >= read_at - timedelta(days=2))
     today = read_at.astimezone(day).date()
     return sum(
         row["amount"]
-        for row in (table.to_pylist() if table is not None else [])
+        for row in near.to_pylist()
         if row["platform"] == platform and row["observed_at"].astimezone(day).date() == today
     )
 

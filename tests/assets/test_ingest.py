@@ -8,6 +8,7 @@ from loopback import Replay
 from sources_campaign import FIRST, campaign
 
 from assets import ingest
+from assets.history import RawHistory
 from orchestration.settings import Account, Settings
 from orchestration.warehouse import Warehouse
 from sources import wordpress
@@ -66,7 +67,7 @@ def test_a_night_may_know_every_table_that_the_tests_may(tmp_path, site):
     collect(tmp_path, site)
     account, store = WORDPRESS.make_account(site.base), Store()
     store.collect(wordpress, [account], read_at=FIRST)
-    night = ingest.RawHistory(str(tmp_path / "warehouse.duckdb"), "wordpress")(account.account_id)
+    night = RawHistory(str(tmp_path / "warehouse.duckdb"), "wordpress")(account.account_id)
     stood_in = store.history(account.account_id)
     names = {table.name for table in REGISTRY["wordpress"].tables}
     assert set(night) == names <= set(stood_in)

@@ -1,5 +1,6 @@
 """rapport.toml: read with clear messages, written without losing what the user wrote."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,10 @@ def test_adding_again_changes_nothing_and_a_new_endpoint_follows(tmp_path: Path)
         ("[[account]]\nname = 'a'\nis_own = 'no'", "expected true or false, without quotes"),
         ("[[account]]\nname = 'a'\npromise_days = nan", "above 0"),
         ("[[account]]\nname = 'a'\npromise_days = inf", "above 0"),
+        ("collection = 16", r"the header \[collection\]"),
+        ("[collection]\nhosts = 0", "expected a whole number from 1 to 256"),
+        ("[collection]\nhosts = 2.5", "expected a whole number from 1 to 256"),
+        ("[collection]\nhost = 2", r"unknown key 'host' in \[collection\]"),
         ("weights = 1", r"the header \[weights\]"),
         ("[weights]\nlike = nan", "at least 0"),
         ("bots = 'webmention:bot'", "expected a list of texts"),
@@ -99,6 +104,28 @@ def test_a_mistake_says_what_and_where(tmp_path: Path, text: str, message: str) 
     with pytest.raises(SettingsError, match=message) as caught:
         load(tmp_path, text)
     assert str(tmp_path / "rapport.toml") in str(caught.value)
+
+
+def test_how_many_hosts_a_night_asks_at_once(tmp_path: Path) -> None:
+    assert load(tmp_path, "").hosts == 16
+    assert load(tmp_path, "[collection]\nhosts = 40").hosts == 40
+
+
+def test_many_addresses_are_written_at_once_and_as_one_by_one(tmp_path: Path) -> None:
+    added = [
+        {"account": f"a{n % 7}", "source": "feed", "url": f"https://a.example/{n}", "allow_private": n % 2 == 0}
+        for n in range(20)
+    ]
+    together = config_file.ConfigFile(tmp_path / "together.toml")
+    for one in added:
+        config_file.add_source(tmp_path / "single.toml", **one)
+        assert together.add(**one)
+        assert not together.add(**one)
+    assert not (tmp_path / "together.toml").exists()
+    together.save()
+    said = [tomllib.loads((tmp_path / name).read_text()) for name in ("together.toml", "single.toml")]
+    assert said[0] == said[1]
+    assert [len(account["source"]) for account in said[0]["account"]] == [3] * 6 + [2]
 
 
 def test_a_file_of_another_encoding_is_a_message_and_a_byte_order_mark_is_none(tmp_path: Path) -> None:

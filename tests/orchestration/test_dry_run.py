@@ -86,6 +86,17 @@ def test_a_price_given_by_the_user_says_what_it_comes_to() -> None:
     assert not dry_run._money(AccountSource(account_id="a", source="x", url=""), 200)
 
 
+def test_many_accounts_without_charge_are_one_line(home: Path) -> None:
+    feeds = "".join(
+        f'[[account]]\nname = "a{n}"\n[[account.source]]\nsource = "feed"\nurl = "https://a.example/{n}"\n'
+        for n in range(2_000)
+    )
+    (home / "rapport.toml").write_text(TOML + feeds)
+    said = dry_run.plan(settings_module.load(home), read_at=READ_AT).splitlines()
+    assert "  2,001 accounts  feed: read, without charge" in said
+    assert len(said) == 7
+
+
 def test_the_verb_prints_it_and_collects_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--dry-run", "--as-of", date(2024, 5, 5).isoformat()]) == 0
     assert "Would be read:" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pytest
 
-from assets.ingest import RawHistory
+from assets.history import RawHistory
 from sources import budget as budgets
 from sources import collection as collecting
 from sources.batches import Batch
