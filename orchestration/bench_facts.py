@@ -15,8 +15,9 @@ from typing import Any
 
 import duckdb
 
-from orchestration.warehouse import DAY_VIEW, Warehouse, enforced
-from quality.catalog.model import Table
+from orchestration.change_log import Making
+from orchestration.warehouse import DAY_VIEW, Warehouse, enforced, stored_in
+from quality.catalog.core import TABLES as CORE_TABLES
 from quality.catalog.tables import TABLES
 from quality.render import comments
 
@@ -81,17 +82,19 @@ def generate(warehouse: Warehouse, size: Size, *, as_of: date, seed: int = 1, ac
     connection.execute("create schema if not exists model")
     connection.execute(_people(size, activity))
     connection.execute(_skeleton(size))
-    _create(connection, "dim_account", _accounts(size))
-    _create(connection, "dim_profile", _profiles(size, start))
-    _create(connection, "dim_post", _posts(size, start, end))
-    _create(connection, "fct_collection_span", _spans(size, start, as_of))
-    _create(connection, "fct_counter", _counters(size, start))
+    _create(warehouse, "dim_account", _accounts(size))
+    _create(warehouse, "dim_profile", _profiles(size, start))
+    _create(warehouse, "dim_post", _posts(size, start, end))
+    _create(warehouse, "fct_collection_span", _spans(size, start, as_of))
+    _create(warehouse, "fct_counter", _counters(size, start))
     for name in ("fct_earning", "identity_name", "fct_interaction"):
-        _create(connection, name, None)
+        _create(warehouse, name, None)
     for week in range(WEEKS):
-        _append(connection, "fct_interaction", _interactions(week, start, end, activity))
-    _create(connection, "dim_identity", _identities())
+        _insert(connection, "fct_interaction", _interactions(week, start, end, activity))
+    _create(warehouse, "dim_identity", _identities())
     connection.execute("drop table model.visit")
+    for table in CORE_TABLES:
+        warehouse.log.wrote_whole(table, table.qualified, None, Making(), before=None)
 
 
 def next_day(warehouse: Warehouse, size: Size, *, as_of: date, rows: int, seed: int = 1) -> None:
@@ -115,14 +118,14 @@ def next_day(warehouse: Warehouse, size: Size, *, as_of: date, rows: int, seed: 
         from fated join alive a on a.i = cast(floor((select count(*) from alive) * pick * pick) as bigint)
         """  # noqa: S608 - numbers
     )
-    _append(connection, "fct_interaction", _of_a_day(start, as_of))
+    _append(warehouse, "fct_interaction", _of_a_day(start, as_of))
     _append(
-        connection,
+        warehouse,
         "dim_identity",
         f"""select {_identity("p")} as identity_id, {_identity("p")} as person_id, {_platform("account", "p")} as platform,
         null as merged_because, false as is_bot, timestamptz '{as_of}' as first_seen_at from model.day where is_new""",  # noqa: S608
     )
-    _append(connection, "dim_post", _posts(size, start, as_of + timedelta(days=1), since=as_of))
+    _append(warehouse, "dim_post", _posts(size, start, as_of + timedelta(days=1), since=as_of))
     connection.execute(
         "update core.fct_collection_span set to_date = ?, last_ok_at = last_ok_at + interval 1 day where status = 'ok' and to_date = ?",
         [as_of, first],
@@ -148,29 +151,33 @@ def _macros(connection: duckdb.DuckDBPyConnection, seed: int) -> None:
     )
 
 
-def _create(connection: duckdb.DuckDBPyConnection, name: str, query: str | None) -> None:
-    table = TABLES[name]
-    columns = ", ".join(f'"{c.name}" {c.dtype.duckdb}' for c in table.columns)
-    connection.execute(f"create or replace table {table.qualified} ({columns})")
+def _create(warehouse: Warehouse, name: str, query: str | None) -> None:
+    connection, table = warehouse.connect(), TABLES[name]
+    connection.execute(f"create or replace table {table.qualified} ({stored_in(table)})")
     if query:
-        _append(connection, name, query)
-    _describe(connection, table)
+        _insert(connection, name, query)
+    for statement in comments(table):
+        connection.execute(statement)
     if name == "fct_collection_span":
         connection.execute(DAY_VIEW)
 
 
-def _append(connection: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
+def _insert(connection: duckdb.DuckDBPyConnection, name: str, query: str, into: str | None = None) -> None:
     """Insert the rows of the query, its columns by name and in the catalogue's types."""
-    table = TABLES[name]
-    made = connection.sql(query)
-    connection.execute(
-        f"insert into {table.qualified} {enforced(table, made.columns)}".replace("rows_of_relation", f"({query})")
-    )
+    typed = enforced(TABLES[name], connection.sql(query).columns).replace("rows_of_relation", f"({query})")
+    connection.execute(f"insert into {into or TABLES[name].qualified} {typed}")
 
 
-def _describe(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-    for statement in comments(table):
-        connection.execute(statement)
+def _append(warehouse: Warehouse, name: str, query: str) -> None:
+    """Add rows to a table as a night does: whoever computes from it is told which ones are new."""
+    connection, table = warehouse.connect(), TABLES[name]
+    connection.execute(f"create or replace table model.added ({stored_in(table)})")
+    _insert(connection, name, query, "model.added")
+    connection.execute("begin")
+    connection.execute(f"insert into {table.qualified} from model.added")
+    warehouse.log.wrote_parts(table, None, Making(), removed=None, added="model.added")
+    connection.execute("commit")
+    connection.execute("drop table model.added")
 
 
 def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:

@@ -37,6 +37,8 @@ class Took:
     cpu: float = 0.0
     rows: int = 0
     resident_gb: float = 0.0
+    recomputed: str = ""
+    """How much of a table that is kept in parts was computed."""
 
 
 @dataclass
@@ -77,9 +79,12 @@ class Clock:
         self._since, self._cpu = time.time(), time.process_time()
 
     def _count(self, step: str, data: Any) -> None:
-        count = data.materialization.metadata.get("dagster/row_count")
+        metadata = data.materialization.metadata
+        count, recomputed = metadata.get("dagster/row_count"), metadata.get("recomputed")
         if count is not None:
             self.steps[step].rows = int(count.value or 0)
+        if recomputed is not None:
+            self.steps[step].recomputed = str(recomputed.value)
 
     def of(self, layer: str) -> float:
         """Seconds of the tables of a layer."""
@@ -101,8 +106,10 @@ class Night:
     checks: float
     publish: float
     dagster: float
+    cpu: float
+    dagster_cpu: float
     resident_gb: float
-    steps: dict[str, dict[str, float]]
+    steps: dict[str, dict[str, Any]]
 
     @property
     def derive(self) -> float:
@@ -122,7 +129,7 @@ def run(as_of: date) -> Night:
     with dg.DagsterInstance.get() as instance:
         run_id = str(uuid.uuid4())
         instance.add_event_listener(run_id, clock)
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         job.execute_in_process(
             partition_key=as_of.isoformat(),
             instance=instance,
@@ -131,7 +138,7 @@ def run(as_of: date) -> Night:
             asset_selection=[dg.AssetKey(name) for name in (*names, "published")],
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
-        seconds = time.perf_counter() - started
+        seconds, cpu = time.perf_counter() - started, time.process_time() - used
     if clock.failed:
         raise LookupError("; ".join(clock.failed))
     return Night(
@@ -141,6 +148,8 @@ def run(as_of: date) -> Night:
         checks=clock.checks,
         publish=clock.steps["published"].seconds,
         dagster=seconds - sum(took.seconds for took in clock.steps.values()),
+        cpu=cpu,
+        dagster_cpu=cpu - sum(took.cpu for took in clock.steps.values()),
         resident_gb=peak_gb(),
         steps={name: asdict(took) for name, took in clock.steps.items()},
     )
@@ -152,11 +161,11 @@ def peak_gb() -> float:
 
 
 def table(night: Night) -> str:
-    """The steps, slowest first: seconds, CPU seconds, rows, and the peak memory when each had ended."""
+    """The steps, slowest first: seconds, CPU seconds, rows, the peak memory when each had ended, and how much was computed."""
     lines = [f"{'step':<34}{'seconds':>9}{'CPU':>9}{'rows':>13}{'peak GB':>9}"]
     for name, took in sorted(night.steps.items(), key=lambda item: -item[1]["seconds"]):
         lines.append(
-            f"{name:<34}{took['seconds']:>9.2f}{took['cpu']:>9.2f}{int(took['rows']):>13,}{took['resident_gb']:>9.2f}"
+            f"{name:<34}{took['seconds']:>9.2f}{took['cpu']:>9.2f}{int(took['rows']):>13,}{took['resident_gb']:>9.2f}  {took['recomputed']}".rstrip()
         )
     return "\n".join(lines)
 

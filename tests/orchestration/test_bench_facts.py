@@ -1,5 +1,6 @@
 """The made-up facts: as many as asked for, the same each time, typed and linked as the catalogue says."""
 
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,10 +16,11 @@ SIZE = bench_facts.Size(12_000)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     warehouse = Warehouse(tmp_path_factory.mktemp("facts") / "warehouse.duckdb")
     bench_facts.generate(warehouse, SIZE, as_of=AS_OF)
-    return warehouse
+    yield warehouse
+    warehouse.close()
 
 
 def one(warehouse: Warehouse, query: str) -> object:
