@@ -9,13 +9,14 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from orchestration import bench_facts
+from orchestration import bench_facts, bench_growth
 from orchestration import settings as settings_module
 from orchestration.bench_limit import PANDAS_ROWS
 from orchestration.bench_night import peak_gb
@@ -23,6 +24,8 @@ from orchestration.bench_process import Figure, measured
 from orchestration.warehouse import Warehouse
 from quality.catalog.tables import TABLES
 
+PAPER = 100_000_000_000
+"""Interactions of the plan on paper."""
 NEW_SHARE = 0.001
 """Of all rows, what the next day brings."""
 MEMORY = "4GB"
@@ -103,7 +106,8 @@ def measure(rows: int, home: Path, *, as_of: date, details: dict[str, Any], poli
         5,
         peer=f"{_derived(after):.1f} s: folds {after['folds']:.1f} s, marts {after['marts']:.1f} s",
     )
-    details["stored"] = step("stored")
+    stored = step("stored")
+    yield from _growth(rows, stored, night, details)
     step("reset", MEMORY)
     within = step("night", day.isoformat())
     yield Figure(
@@ -146,6 +150,44 @@ def _night(size: str, night: dict[str, Any], limit: float, peer: float) -> Itera
         f"{size}: checks, of the derivation", 100 * night["checks"] / derived, "%", 30, peer=f"{night['checks']:.1f} s"
     )
     yield Figure(f"{size}: what Dagster adds", night["dagster"], "s", 10)
+
+
+def _growth(rows: int, stored: dict[str, Any], night: dict[str, Any], details: dict[str, Any]) -> Iterator[Figure]:
+    """What is stored, whether the simulation had foreseen it, and what follows for 100 billion."""
+    size, predicted, found = f"{rows:,}", bench_growth.simulate(bench_facts.Size(rows)), night["steps"]
+    folds = [name for name in predicted if name.startswith("fold_")]
+    ratios = {name: predicted[name] / found[name]["rows"] for name in (*folds, "mart_relationship")}
+    far = max(ratios, key=lambda name: abs(ratios[name] - 1))
+    what = f"{size}: rows of the folds for each interaction"
+    said = ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items())
+    yield Figure(what, sum(found[name]["rows"] for name in folds) / rows, "rows", peer=f"predicted / measured: {said}")
+    yield Figure(f"{size}: the prediction that is farthest off ({far})", 100 * abs(ratios[far] - 1), "%", 15)
+    measured_here = {
+        "fact_bytes": stored["fct_interaction_bytes"] / stored["fct_interaction"],
+        "fold_bytes": sum(stored[f"{name}_bytes"] for name in folds) / sum(stored[name] for name in folds),
+        "fold_core_seconds": sum(found[name]["cpu"] for name in folds) / rows * 1e6,
+        "mart_core_seconds": sum(t["cpu"] for name, t in found.items() if name.startswith("mart_")) / rows * 1e6,
+    }
+    plan = bench_growth.plan(PAPER, measured_here)
+    details["plan"] = {"measured": measured_here, **asdict(plan), "cores": plan.cores}
+    yield Figure(
+        f"{size}: stored for each interaction, facts",
+        measured_here["fact_bytes"],
+        "B/row",
+        peer=f"a row of a fold {measured_here['fold_bytes']:.0f} B",
+    )
+    yield Figure(
+        f"{size}: core seconds for each million, folds and marts",
+        measured_here["fold_core_seconds"] + measured_here["mart_core_seconds"],
+        "s",
+        peer=f"folds {measured_here['fold_core_seconds']:.2f} s, marts {measured_here['mart_core_seconds']:.2f} s",
+    )
+    yield Figure(
+        f"100 billion on paper, from {size}: cores for a night of {bench_growth.NIGHT_HOURS:.0f} hours",
+        plan.cores,
+        "cores",
+        peer=f"{plan.stored_bytes / 1e12:.1f} TB stored, first derivation {plan.first_core_seconds / 3600:,.0f} core hours, {plan.recomputed_rows / 1e9:.1f} billion rows read again",
+    )
 
 
 def generate(rows: int, as_of: date, parquet: Path) -> dict[str, float]:
