@@ -45,6 +45,8 @@ _CHECK_API = "Check the address: it must be that of the platform's API. Else try
 _LATER = "Try again later; what was collected before is kept."
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ERROR_BODY = 64 * 1024
+WORTH_SAYING = 10.0
+"""Seconds of a wait that is told; shorter ones are those between attempts, several for every host that is down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,7 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 class Client:
     """Reads addresses, one at a time, within `Limits`. One thread uses a client; `hosts` is shared by all.
 
-    `headers` go with every request (a token) and are never shown. `say` is told of waits, a line each.
+    `headers` go with every request (a token) and are never shown. `say` is told of long waits, a line each.
     `sleep`, `now` (monotonic seconds) and `clock` (seconds since 1970) are arguments so that tests need
     not wait.
     """
@@ -266,7 +268,7 @@ class Client:
 
     def _wait(self, seconds: float, host: str, why: str) -> None:
         until = self._now() + seconds
-        if self._say and seconds >= 1:
+        if self._say and seconds >= WORTH_SAYING:
             self._say(f"waiting {seconds:.0f} s for {host}: {why[0].lower()}{why[1:]}")
         self._sleep(seconds)
         self._hosts.waited(host, until=until)
