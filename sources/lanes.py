@@ -69,6 +69,7 @@ class Lanes:
 
         The longest lanes start first, since they end last. An error in `read` ends everything and is raised.
         """
+        self._stopped.clear()
         ordered = [deque(items) for items in in_order(lanes)]
         if self.hosts <= 1 or sum(map(len, ordered)) <= 1:
             for items in ordered:
@@ -77,7 +78,6 @@ class Lanes:
             return
         tickets = deque(items for items in ordered for _ in range(min(PER_HOST, len(items))))
         results: queue.Queue[Batch | _Ended] = queue.Queue(maxsize=4 * self.hosts)
-        self._stopped.clear()
         left = min(len(tickets), PATIENT * self.hosts)
         for number in range(left):
             threading.Thread(

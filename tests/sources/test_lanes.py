@@ -102,6 +102,17 @@ def test_an_error_ends_everything_and_nobody_goes_on_waiting():
             assert not thread.is_alive()
 
 
+def test_what_one_run_has_stopped_the_next_may_wait_for():
+    lanes = Lanes(4)
+
+    def read(item):
+        lanes.sleep(0.001)
+        yield from one(item)
+
+    for many in (3, 1, 2):  # one alone is read without threads
+        assert len(rows(lanes.run(lanes_of(a=many), read))) == many
+
+
 def test_whoever_stops_listening_stops_the_reading():
     read_items = []
 
