@@ -17,9 +17,9 @@ from sources.model import STREAMS, AccountSource, RawTable
 class Connector:
     """What the rest needs to know of a connector.
 
-    `source(accounts, *, read_at, store_text)` makes its dlt source, also for no accounts at all; a
+    `source(accounts, *, read_at, store_text, collection)` makes its dlt source, also for no accounts at all; a
     connector that is not nightly is filled by `rapport import`, and its `source` takes files. One that
-    `remembers` also takes a `collection`, from which it knows what earlier nights found. `options` are
+    `remembers` knows from the raw tables what earlier nights found. `options` are
     further keys that a source of rapport.toml may have; `unit` is what its budget counts, where it has one; `budget` is what
     it may spend in a day unless rapport.toml says otherwise, `estimate` what a night would cost at most,
     and `day` where the day begins.
