@@ -22,6 +22,8 @@ from sources.model import SourceError
 NO_OBJECT = "the line is no JSON object"
 LINE = "the line"
 """The column of a line that is no object."""
+_KEPT = 128 * 1024 * 1024
+"""Bytes of tables that are kept from learning the names, so that the start of a file is read once."""
 _FIRST = 100  # lines that tell the types of a piece
 _AT_ONCE = 2 * 1024 * 1024  # bytes that a thread reads
 _MINUS_ZERO = re.compile(rb":\s*-0")  # the one whole number that is not written as it is read
@@ -35,21 +37,32 @@ def json_content(text: Text) -> Content:
     """
     fields = _Fields()
     is_empty = True
-    for piece in text.lines():
-        if fields.read(piece) is None:
+    kept: dict[int, pa.Table] = {}
+    free = _KEPT
+    for number, piece in enumerate(text.lines()):
+        table = fields.read(piece)
+        if table is None:
             is_empty &= not fields.learn(piece)
-        else:
-            is_empty = False
+            continue
+        is_empty = False
+        if table.nbytes <= free:
+            kept[number] = table
+            free -= table.nbytes
     if is_empty:
         raise SourceError("No line of it is a JSON object", text.path.name, "Write one object a line (JSON Lines).")
-    return Content(names=tuple(fields.types), frames=lambda: _frames(text, fields), is_empty=False, notes=text.notes)
+    return Content(
+        names=tuple(fields.types), frames=lambda: _frames(text, fields, kept), is_empty=False, notes=text.notes
+    )
 
 
-def _frames(text: Text, fields: "_Fields") -> Iterator[pl.DataFrame]:
-    lines = 0
-    for piece in text.lines():
-        table = fields.read(piece)
-        frame = _slowly(piece, list(fields.types)) if table is None else _quickly(table)
+def _frames(text: Text, fields: "_Fields", kept: dict[int, pa.Table]) -> Iterator[pl.DataFrame]:
+    """The rows, piece by piece; tables that were kept are let go."""
+    names, lines = list(fields.types), 0
+    for number, piece in enumerate(text.lines()):
+        table = kept.pop(number, None)
+        if table is None:
+            table = fields.read(piece)
+        frame = _slowly(piece, names) if table is None else _quickly(table, names)
         yield frame.with_columns(pl.col(ROW) + lines)
         lines += piece.count(b"\n")
 
@@ -111,10 +124,16 @@ def _table(piece: bytes, types: dict[str, pa.DataType]) -> pa.Table | None:
         return None
 
 
-def _quickly(table: pa.Table) -> pl.DataFrame:
-    columns = [pl.Series(pl.from_arrow(column)).cast(pl.String) for column in table.columns]
+def _quickly(table: pa.Table, names: Sequence[str]) -> pl.DataFrame:
+    columns = {
+        name: pl.Series(pl.from_arrow(column)).cast(pl.String)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+    unknown = pl.Series([None], dtype=pl.String).new_from_index(0, table.num_rows)
     return (
-        _frame(columns, table.column_names).with_row_index(ROW, 1).with_columns(pl.lit(None, pl.String).alias(PROBLEM))
+        _frame([columns.get(name, unknown) for name in names], names)
+        .with_row_index(ROW, 1)
+        .with_columns(pl.lit(None, pl.String).alias(PROBLEM))
     )
 
 

@@ -48,14 +48,15 @@ def rows(path: Path) -> pl.DataFrame:
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     said=objects, strange=st.lists(st.tuples(st.integers(0, 5), odd), max_size=2), end=st.sampled_from(["\n", "\r\n"]),
-    piece=st.integers(1, 400),
+    piece=st.integers(1, 400), kept=st.sampled_from([0, 300, 1 << 30]),
 )  # fmt: skip
-def test_json_lines_say_the_same_quickly_slowly_and_in_pieces(tmp_path, monkeypatch, said, strange, end, piece):
+def test_json_lines_say_the_same_quickly_slowly_and_in_pieces(tmp_path, monkeypatch, said, strange, end, piece, kept):
     path = tmp_path / "a.jsonl"
     path.write_bytes(json_lines(said, strange, end))
     quickly = rows(path)
     with monkeypatch.context() as patch:
         patch.setattr(activity_text, "PIECE", piece)
+        patch.setattr(activity_json, "_KEPT", kept)
         in_pieces = rows(path)
         patch.setattr(activity_json, "_table", lambda *_: None)
         patch.setattr(activity_json._Fields, "_learn_first", lambda *_: None)
