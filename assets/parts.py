@@ -30,16 +30,19 @@ class Parts:
     `by` names the columns of a part (`month`, or the key of what the table is about).
     `touched`: upstream table → a query for the parts that its changed rows touch. Of months it gives moments, in one
     column; any of a month stands for it.
-    `reads`: upstream table → the condition on the rows that the parts are computed from; a table not named is read whole.
+    `reads`: upstream table → the condition on the rows that the parts are computed from, or a query for them; a table not
+    named is read whole.
     `holds`: the condition on the table's own rows.
     `helpers`: tables made of the parts before anything is read, in this order.
+    `moments`: where parts are no months, a query for moments in whose months the rows held must lie: others are not looked at.
     `settings`: what of the settings the function uses; another value is a reason to compute everything again.
     `given`: rows that follow from the settings (table `given`).
     `judged_alone`: parts that show only when the new rows are looked at, which it is given by upstream table.
 
     In SQL, `{touched}` is the table of touched parts, `{changed}` the changed rows of the upstream table in question,
-    `{changes[x]}` those of table x, `{tables[x]}` all rows of it, `{interactions}` those of that shape of all sources,
-    `{helpers[x]}` a helper; `{at[c]}` says that the moment `c` lies in a touched month, `{until_next[c]}` in one or in the
+    `{table}` all of that table's; `{changes[x]}` are those of table x, `{tables[x]}` all rows of it, `{read[x]}` those that were read of it (of tables before);
+    `{interactions}` are all rows of that shape of all sources, `{changed_interactions}` the changed ones; `{helpers[x]}` is
+    a helper; `{at[c]}` says that the moment `c` lies in a touched month, `{until_next[c]}` in one or in the
     month after it, `{on[c]}` the same as `{at[c]}` of a date.
     """
 
@@ -48,6 +51,7 @@ class Parts:
     reads: Mapping[str, str]
     holds: str
     helpers: Mapping[str, str] = field(default_factory=dict)
+    moments: str | None = None
     settings: Callable[[Any], Any] | None = None
     given: Callable[[Any], list[str]] | None = None
     judged_alone: Callable[[Mapping[str, pl.DataFrame]], pl.LazyFrame] | None = None
@@ -129,6 +133,11 @@ def _every(shape: str, query: str) -> dict[str, str]:
     return dict.fromkeys(staged(shape), query)
 
 
+def _came_or_went(columns: str) -> str:
+    """A query for what the changed rows say that was not said before, or is no longer: each change has two sides."""
+    return f"select {columns} from {{changed}} group by {columns} having count(*) % 2 = 1"
+
+
 _keys = ", ".join(_KEY)
 _touched_keys = f"({_keys}) in (select {_keys} from {{touched}})"
 
@@ -140,23 +149,23 @@ fct_interaction = Parts(
             f"select {_keys} from {{changed}} union all "
             # What answers an interaction that came or went: its id is known from now on, or no longer.
             f"select {_keys} from {{interactions}} "
-            "where (account_id, platform, in_reply_to) in (select account_id, platform, interaction from {changed})",
+            f"where (account_id, platform, in_reply_to) in ({_came_or_went(_keys)})",
         ),
         "dim_post": (
             f"select {_keys} from {{interactions}} "
-            "where (account_id, platform, post) in (select account_id, platform, post from {changed}) "
+            f"where (account_id, platform, post) in ({_came_or_went('account_id, platform, post')}) "
             f"union all select {_keys} from {{interactions}} "
             f"where target_url is not null and (account_id, {_page('target_url')}) in "
-            f"(select account_id, {_page('url')} from {{changed}} where url is not null)"
+            f"(select account_id, {_page('url')} from ({_came_or_went('account_id, platform, post, url')}))"
         ),
         # Whose rows are own ones follows from the account and its profiles.
-        **dict.fromkeys(
-            ("dim_account", "dim_profile"),
-            f"select {_keys} from {{interactions}} where account_id in (select account_id from {{changed}})",
-        ),
+        **{
+            name: f"select {_keys} from {{interactions}} where account_id in (select account_id from ({_came_or_went(said)}))"
+            for name, said in (("dim_account", "account_id"), ("dim_profile", "account_id, host, handle, url"))
+        },
     },
     helpers={
-        "rows": f"select account_id, platform, interaction, in_reply_to, person from {{interactions}} where {_touched_keys}",
+        "rows": f"select {_keys}, in_reply_to, person, occurred_at, observed_at from {{interactions}} where {_touched_keys}",
         "needed": (
             f"select {_keys} from {{touched}} union select account_id, platform, in_reply_to from {{helpers[rows]}} "
             "where in_reply_to is not null"
@@ -166,13 +175,23 @@ fct_interaction = Parts(
         **_every("interactions", f"({_keys}) in (select {_keys} from {{helpers[needed]}})"),
         "identity_name": "(platform, person) in (select platform, person from {helpers[rows]})",
     },
-    holds=f"interaction_id in (select {_ID.format('')} from {{touched}})",
+    # A row stands where it or one of its observations says that it happened, now or when it was computed last.
+    moments=" union all ".join(
+        f"select {moment} from {rows}"
+        for moment in ("occurred_at", "observed_at")
+        for rows in ("{helpers[rows]}", "{changed_interactions}")
+    ),
+    holds=f"{{at[active_at]}} and interaction_id in (select {_ID.format('')} from {{touched}})",
     settings=lambda settings: (_key_of(settings), sorted((a.name, sorted(a.own)) for a in settings.accounts)),
 )
 identity_name = Parts(
     by=("platform", "person"),
     touched=_every("interactions", "select platform, person from {changed}"),
-    reads=_every("interactions", "(platform, person) in (select platform, person from {touched})"),
+    reads=_every(
+        "interactions",
+        "select platform, person, person_name, person_url, interaction, observed_at from {table} "
+        "where (platform, person) in (select platform, person from {touched})",
+    ),
     holds="(platform, person) in (select platform, person from {touched})",
     settings=_key_of,
 )
@@ -195,7 +214,11 @@ dim_identity = Parts(
     },
     reads={
         "identity_name": "identity_id in (select identity_id from {touched})",
-        **_every("interactions", "(platform, person) in (select platform, person from {helpers[people]})"),
+        **_every(
+            "interactions",
+            "select platform, person, occurred_at, observed_at from {table} "
+            "where (platform, person) in (select platform, person from {helpers[people]})",
+        ),
     },
     holds="identity_id in (select identity_id from {touched})",
     settings=lambda settings: (_key_of(settings), sorted(map(list, settings.same_person)), sorted(settings.bots)),
@@ -217,15 +240,17 @@ stg_activity__interactions = Parts(
             f"and (account_id, platform, coalesce(post, target_url)) in (select {_raw_post} from {{changed}})"
         ),
     },
-    helpers={
-        "posts": (
-            f"select distinct {_raw_post} from {{tables[raw_activity__interactions]}} where {_stripped('post')} is not null "
-            f"and ({_raw_key}) in (select {_keys} from {{touched}})"
-        )
-    },
     reads={
-        "raw_activity__interactions": f"({_raw_key}) in (select {_keys} from {{touched}})",
-        "raw_activity__posts": f"({_raw_post}) in (from {{helpers[posts]}})",
+        # Without an id a row is told apart by its content; few have one, or nearly all.
+        "raw_activity__interactions": (
+            "select * from {table} where interaction is null "
+            f"and (account_id, platform, row_hash) in (select {_keys} from {{touched}}) union all "
+            "select * from {table} where interaction is not null "
+            f"and ({_raw_key}) in (select {_keys} from {{touched}})"
+        ),
+        "raw_activity__posts": (
+            f"({_raw_post}) in (select {_raw_post} from {{read[raw_activity__interactions]}} where post is not null)"
+        ),
     },
     holds=_touched_keys,
 )

@@ -54,10 +54,10 @@ class TablesIOManager(dg.IOManager):
     def read(self, name: str, as_of: date | None, *, reader: str | None, in_engine: bool) -> Any:
         """The rows of the table that the table `reader` is computed from in this night, in the engine chosen for it."""
         plan = self.recomputing.plan(reader, as_of) if reader else None
-        where = plan.reads.get(name) if plan is not None else None
+        part = plan.reads.get(name) if plan is not None else None
         if name in TABLES:
-            return self.load(name, as_of, reader=reader if in_engine else None, where=where)
-        rows = self._raw(name, where)
+            return self.load(name, as_of, reader=reader if in_engine else None, part=part)
+        rows = self._raw(name, part)
         if as_of is None or not self.warehouse.is_past(as_of) or not is_collected(name):
             return rows
         return as_known(rows, self._raw(readings_beside(name)), as_of=as_of)
@@ -79,20 +79,20 @@ class TablesIOManager(dg.IOManager):
         self.recomputing.done()
         return rows
 
-    def load(self, name: str, as_of: date | None, *, reader: str | None = None, where: str | None = None) -> Any:
-        """A catalogue table (or its rows `where` something holds), in the engine chosen for `reader`, a table; else in Polars."""
+    def load(self, name: str, as_of: date | None, *, reader: str | None = None, part: str | None = None) -> Any:
+        """A catalogue table, or the `part` of its rows that is needed, in the engine chosen for `reader`, a table; else in Polars."""
         match engine_of(self.settings, reader) if reader else "polars":
             case "duckdb":
-                return self.warehouse.relation(name, as_of, where=where)
+                return self.warehouse.relation(name, as_of, part=part)
             case "spark":
-                return self.store.read(name, as_of, where=where)
+                return self.store.read(name, as_of, part=part)
             case _:
-                return self.warehouse.read(name, as_of, where=where)
+                return self.warehouse.read(name, as_of, part=part)
 
-    def _raw(self, name: str, where: str | None = None) -> pl.LazyFrame:
-        if not self.warehouse.has(*self.warehouse.location(name)):
+    def _raw(self, name: str, part: str | None = None) -> pl.LazyFrame:
+        if part is None and not self.warehouse.has(*self.warehouse.location(name)):
             return empty_raw(name).lazy()
-        return self.warehouse.read(name, where=where)
+        return self.warehouse.read(name, part=part)
 
 
 @dg.io_manager(required_resource_keys={"warehouse", "settings"})  # type: ignore[arg-type] # a generator, as of any resource

@@ -7,7 +7,7 @@ for a contract that fails. The whole table is computed where parts cannot be tru
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -42,6 +42,7 @@ class Plan:
     parts: int = 0
     months: tuple[date, ...] = ()
     reads: Mapping[str, str] = field(default_factory=dict)
+    """Upstream table → where its rows are, for `select * from`."""
     holds: str = ""
 
     @property
@@ -176,12 +177,12 @@ class Recomputing:
         connection.execute(f"detach database if exists {SCHEMA}")
         connection.execute(f"attach ':memory:' as {SCHEMA}")
         tables = {name: self._place(name) for name in (table.name, *parts.touched, *parts.reads)}
-        staged = [tables[name] for name in staged_as("interactions") if name in tables]
+        staged = [name for name in staged_as("interactions") if name in parts.touched]
         names: dict[str, Any] = {
             "touched": f"{SCHEMA}.touched",
             "given": f"{SCHEMA}.given",
             "tables": tables,
-            "interactions": "(" + " union all by name ".join(f"from {place}" for place in staged) + ")",
+            "interactions": _together(tables[name] for name in staged),
             "helpers": {helper: f"{SCHEMA}.{helper}" for helper in parts.helpers},
         }
         if parts.given is not None:
@@ -190,23 +191,38 @@ class Recomputing:
             upstream: self._changed(table, upstream, last, as_of, tables[upstream], (making.seen or {})[upstream])
             for upstream in parts.touched
         }
+        names["changed_interactions"] = _together(names["changes"][name] for name in staged)
         months = self._touch(parts, names)
-        names |= {
-            "at": _Ranges(months, "timestamptz '{} 00:00:00+00'"),
-            "on": _Ranges(months, "date '{}'"),
-            "until_next": _Ranges([*months, *map(next_month, months)], "timestamptz '{} 00:00:00+00'"),
-        }
         count = self._count("touched")
         if not count:
-            return Plan(table, making, reads=dict.fromkeys(parts.reads, "false"), holds="false")
+            nothing = {upstream: f"(select * from {tables[upstream]} where false)" for upstream in parts.reads}
+            return Plan(table, making, reads=nothing, holds="false")
         for helper, query in parts.helpers.items():
             connection.execute(f"create table {SCHEMA}.{helper} as {query.format(**names)}")
+        months_held = self._months(parts.moments.format(**names)) if parts.moments is not None else months
+        names |= {
+            "at": _Ranges(months_held, "timestamptz '{} 00:00:00+00'"),
+            "on": _Ranges(months_held, "date '{}'"),
+            "until_next": _Ranges([*months_held, *map(next_month, months_held)], "timestamptz '{} 00:00:00+00'"),
+        }
         holds = parts.holds.format(**names)
         held = count if len(parts.by) > 1 else self._one(f"select count(*) from {table.qualified} where {holds}")[0]
         if held > WHOLE_ABOVE * last.rows:
             raise _WholeError(f"{held:,} of its {last.rows:,} rows would be computed")
-        reads = {upstream: condition.format(**names) for upstream, condition in parts.reads.items()}
-        return Plan(table, making, parts=count, months=tuple(months), reads=reads, holds=holds)
+        return Plan(table, making, parts=count, months=tuple(months), reads=self._reads(parts, names), holds=holds)
+
+    def _reads(self, parts: Parts, names: dict[str, Any]) -> Mapping[str, str]:
+        """Where the rows are that the touched parts need: found once, unless months, where looking again costs nothing."""
+        read = names["read"] = {}
+        for upstream, rows in parts.reads.items():
+            table = names["tables"][upstream]
+            said = rows.format(table=table, **names)
+            query = said if said.startswith("select ") else f"select * from {table} where {said}"
+            read[upstream] = f"({query})"
+            if not parts.is_by_month:
+                self.warehouse.connect().execute(f'create table {SCHEMA}."read_{upstream}" as {query}')
+                read[upstream] = f'{SCHEMA}."read_{upstream}"'
+        return read
 
     def _changed(self, table: Table, upstream: str, last: Written, as_of: date, place: str, now: Any) -> str:
         """Where the rows of an upstream table are that the last write has not seen, and those that time has moved.
@@ -248,9 +264,9 @@ class Recomputing:
             or f"select {', '.join('null' for _ in parts.by)} where false"
         )
         if parts.is_by_month:
-            months = f"select distinct cast(date_trunc('month', moment) as date) as month from ({found}) t(moment)"
-            connection.execute(f"create table {SCHEMA}.touched as from ({months}) where month is not null")
-            return sorted(row[0] for row in connection.execute(f"from {SCHEMA}.touched").fetchall())
+            months = self._months(found)
+            self._keep("touched", pl.DataFrame({"month": months}, schema={"month": pl.Date}))
+            return months
         columns = ", ".join(parts.by)
         connection.execute(f"create table {SCHEMA}.touched as select distinct {columns} from ({found}) t({columns})")
         if parts.judged_alone is not None:
@@ -258,6 +274,11 @@ class Recomputing:
             self._keep("alone", parts.judged_alone(new).collect())
             connection.execute(f"insert into {SCHEMA}.touched from {SCHEMA}.alone except from {SCHEMA}.touched")
         return []
+
+    def _months(self, moments: str) -> list[date]:
+        """The months of the moments that a query gives."""
+        query = f"select distinct cast(date_trunc('month', moment) as date) from ({moments}) t(moment) where moment is not null"
+        return sorted(row[0] for row in self.warehouse.connect().execute(query).fetchall())
 
     def write(
         self, plan: Plan, frame: pl.DataFrame | pl.LazyFrame | duckdb.DuckDBPyRelation, as_of: date
@@ -326,7 +347,8 @@ class Recomputing:
         """The table's name in SQL; of one that was never written, that of an empty one."""
         schema, table = self.warehouse.location(name)
         if not self.warehouse.has(schema, table):
-            self._keep(f"no_{name}", empty(TABLES[name]) if name in TABLES else empty_raw(name))
+            frame = empty(TABLES[name]) if name in TABLES else empty_raw(name)
+            self._keep(f"no_{name}", frame)
             return f'{SCHEMA}."no_{name}"'
         return f'"{schema}"."{table}"'
 
@@ -341,6 +363,11 @@ class Recomputing:
 
     def _one(self, query: str) -> tuple[Any, ...]:
         return self.warehouse.connect().execute(query).fetchone() or ()
+
+
+def _together(places: Iterable[str]) -> str:
+    """Tables one below the other, as one."""
+    return "(" + " union all by name ".join(f"select * from {place}" for place in places) + ")"
 
 
 def next_month(month: date) -> date:

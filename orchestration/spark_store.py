@@ -57,15 +57,15 @@ class SparkStore:
             )
         return self._session
 
-    def read(self, name: str, as_of: date | None, *, where: str | None = None) -> Any:
-        """The table (or its rows `where` something holds) as a Spark frame, from its Parquet; written now where this run has not yet."""
+    def read(self, name: str, as_of: date | None, *, part: str | None = None) -> Any:
+        """The table, or a `part` of it, as a Spark frame, from its Parquet; written now where this run has not yet."""
         place = self._warehouse.location(name, as_of)
         table = TABLES[name]
         if not self._warehouse.has(*place) or not self._warehouse.rows(name, as_of):
             return self.session().createDataFrame(plain_arrow(empty(table).to_arrow()))
-        if where is not None:
+        if part is not None:
             path = f"{self._path(place)}-{uuid.uuid4()}"
-            if not self._export(place, table, path, where):
+            if not self._export(place, table, path, part):
                 return self.session().createDataFrame(plain_arrow(empty(table).to_arrow()))
             return self.session().read.parquet(path).select(*table.column_names)
         if place not in self._written:
@@ -99,11 +99,14 @@ class SparkStore:
     def _for_duckdb(self, path: str) -> str:
         return path.replace("s3a://", "s3://").replace("'", "''")
 
-    def _export(self, place: tuple[str, str], table: Table, path: str, where: str = "true") -> int:
+    def _export(self, place: tuple[str, str], table: Table, path: str, part: str | None = None) -> int:
         schema, name = place
         if self.is_local:
             Path(path).mkdir(parents=True, exist_ok=True)
-        rows, options = f'from "{schema}"."{name}" where {where}', "format parquet, compression zstd, per_thread_output"
+        rows, options = (
+            f"from {part}" if part else f'from "{schema}"."{name}"',
+            "format parquet, compression zstd, per_thread_output",
+        )
         if "active_at" in table.column_names and "interaction_id" in table.column_names:
             buckets = min(MOST_BUCKETS, 1 + self._warehouse.count(*place) // ROWS_A_BUCKET)
             bucket = f"cast(md5_number_lower(account_id) % {buckets} as integer) as bucket"

@@ -231,11 +231,15 @@ class Warehouse:
         row = self.connect().execute(f'select count(*) from "{schema}"."{table}"').fetchone()  # noqa: S608
         return int(row[0]) if row else 0
 
-    def read(self, name: str, as_of: date | None = None, *, where: str | None = None) -> pl.LazyFrame:
-        """The table as a lazy frame; of a table that keeps history, the rows of `as_of`; only those `where` something holds.
+    def read(self, name: str, as_of: date | None = None, *, part: str | None = None) -> pl.LazyFrame:
+        """The table as a lazy frame; of a table that keeps history, the rows of `as_of`.
+
+        `part` is where the rows are that are needed of it, for `select * from` (`recomputing.py`).
 
         A catalogue table that was never written is an empty frame.
         """
+        if part is not None:
+            return self._scan(f"select * from {part}")  # noqa: S608 - assets.parts
         schema, table = self.location(name, as_of)
         entry = TABLES.get(name)
         if not self.has(schema, table):
@@ -245,17 +249,15 @@ class Warehouse:
         query = f'select * from "{schema}"."{table}"'  # noqa: S608 - names come from the catalogue
         if entry is not None and entry.keeps_history and as_of is not None:
             query += f" where as_of = date '{as_of}'"
-        elif where is not None:
-            query += f" where {where}"
         return self._scan(query)
 
-    def relation(self, name: str, as_of: date | None = None, *, where: str | None = None) -> duckdb.DuckDBPyRelation:
-        """The catalogue table (or its rows `where` something holds) as a relation: what reads it runs in DuckDB."""
+    def relation(self, name: str, as_of: date | None = None, *, part: str | None = None) -> duckdb.DuckDBPyRelation:
+        """The catalogue table, or a `part` of it, as a relation of this connection: what reads it runs in DuckDB."""
+        if part is not None:
+            return self.connect().sql(f"select * from {part}")  # noqa: S608 - assets.parts
         schema, table = self.location(name, as_of)
         if not self.has(schema, table):
             return self.connect().from_arrow(empty(TABLES[name]).to_arrow())
-        if where is not None:
-            return self.connect().sql(f'select * from "{schema}"."{table}" where {where}')  # noqa: S608 - assets.parts
         return self.connect().table(f'"{schema}"."{table}"')
 
     def drop_kept(self) -> None:

@@ -2,7 +2,7 @@
 
 import inspect
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from orchestration.spark_store import SparkStore
 from orchestration.warehouse import Warehouse
 from quality.catalog.model import enforce
 from quality.catalog.tables import TABLES
+from quality.checks import judge
 
 SOURCES = ("activity", "mastodon")
 FIRST = date(2024, 1, 20)
@@ -78,8 +79,17 @@ class Home:
             connection.execute(f"insert into {schema}.{table} select * from rows")
             connection.unregister("rows")
 
-    def night(self, as_of: date, *, until: str | None = None) -> None:
-        """Compute every table, or those before the table `until`, as a night does that is killed there."""
+    def night(
+        self,
+        as_of: date,
+        *,
+        until: str | None = None,
+        broken: Mapping[str, Callable[[pl.LazyFrame], pl.LazyFrame]] | None = None,
+    ) -> None:
+        """Compute every table, or those before the table `until`, as a night does that is killed there.
+
+        `broken` says what goes wrong with the rows of a table.
+        """
         io = TablesIOManager(self.warehouse, self.settings, SparkStore(self.settings, self.warehouse))
         self.plans = {}
         for name, (asset, recipe) in RECIPES.items():
@@ -93,10 +103,16 @@ class Home:
             arguments |= {"as_of": as_of} if "as_of" in recipe["parameters"] else {}
             arguments |= {"settings": self.settings} if "settings" in recipe["parameters"] else {}
             frame = recipe["function"](**arguments)
+            if broken and name in broken:
+                frame = broken[name](frame)
             self.plans[name] = io.recomputing.plan(name, as_of)
             io.save(TABLES[name], frame, as_of)
         if not self.warehouse.is_past(as_of):
             self.warehouse.set_newest(as_of)
+
+    def rows(self, name: str) -> pl.DataFrame:
+        """A table's rows, in order."""
+        return self.warehouse.read(name).collect().sort(list(TABLES[name].column_names))
 
     def in_parts(self) -> set[str]:
         """The tables of the last night of which only parts were computed."""
@@ -309,3 +325,141 @@ def test_nights_in_parts_equal_nights_from_nothing(tmp_path: Path, seed: int) ->
     finally:
         home.warehouse.close()
     assert in_parts > 15, "most nights compute most tables in parts"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    """A home with half a year of interactions, and its first night."""
+    made = Home(tmp_path, engine="polars")
+    at = loaded_at(FIRST)
+    said = [
+        interaction(f"i{n}", at - n * timedelta(hours=22), post="p1" if n % 3 else None, kind=("reply", "like")[n % 2])
+        for n in range(200)
+    ]
+    posts = [{"account_id": "a", "platform": "x", "post": "p1", "published_at": (at - 40 * DAY).isoformat()}]
+    made.load(at, {"raw_activity__interactions": said, "raw_activity__posts": posts})
+    made.night(FIRST)
+    yield made
+    made.warehouse.close()
+
+
+def interaction(name: str, at: datetime, **more: Any) -> dict[str, Any]:
+    """A raw row of an activity file."""
+    return {
+        "account_id": "a", "platform": "x", "interaction": name, "person": f"p{len(name)}", "kind": "reply",
+        "direction": "inbound", "occurred_at": at.isoformat(),
+    } | more  # fmt: skip
+
+
+def months(home: Home, name: str) -> list[str]:
+    """The months of a fold that the last night computed."""
+    plan = home.plans[name]
+    assert plan is not None
+    assert plan.why is None, plan.why
+    return [month.strftime("%Y-%m") for month in plan.months]
+
+
+def test_only_months_that_received_rows_are_computed_again(home: Home) -> None:
+    second = FIRST + DAY
+    late = interaction("late", datetime(2023, 9, 3, tzinfo=UTC))
+    home.load(loaded_at(second), {"raw_activity__interactions": [late, interaction("new", loaded_at(FIRST))]})
+    home.night(second)
+    home.check(second)
+    assert months(home, "fold_relationship_day") == ["2023-09", "2024-01"]
+    assert months(home, "fold_response") == ["2023-09", "2024-01"]
+    assert months(home, "fold_post_value") == [], "neither is about a post"
+    assert home.plans["fct_interaction"].parts == 2
+
+
+def test_a_retraction_computes_the_month_it_undoes_and_the_month_it_was_made_in(home: Home) -> None:
+    follow = interaction("f", datetime(2023, 10, 5, tzinfo=UTC), kind="follow")
+    home.load(loaded_at(FIRST, 4), {"raw_activity__interactions": [follow]})
+    home.night(FIRST)
+    second = FIRST + DAY
+    gone = follow | {"retracted_at": "2023-12-24T00:00:00Z"}
+    home.load(loaded_at(second), {"raw_activity__interactions": [gone]})
+    home.night(second)
+    home.check(second)
+    assert months(home, "fold_relationship_day") == ["2023-10", "2023-12", "2024-01"], "January: what time made visible"
+
+
+@pytest.mark.usefixtures("parts_at_any_price")
+def test_a_post_that_was_moved_computes_the_months_it_left_and_came_to(home: Home) -> None:
+    second = FIRST + DAY
+    moved = {"account_id": "a", "platform": "x", "post": "p1", "published_at": "2023-10-02T00:00:00Z"}
+    home.load(loaded_at(second), {"raw_activity__posts": [moved]})
+    home.night(second)
+    home.check(second)
+    assert months(home, "fold_post_value") == ["2023-10", "2023-12"]
+    assert months(home, "fold_response") == ["2024-01"], "only what time made visible"
+
+
+def test_a_night_without_anything_new_computes_nothing(home: Home) -> None:
+    home.night(FIRST)
+    assert home.in_parts() == set(home.plans) & set(PARTS)
+    assert {plan.parts for plan in home.plans.values() if plan is not None} == {0}
+    home.check(FIRST)
+
+
+def test_changed_weights_compute_the_folds_that_weigh_whole(home: Home) -> None:
+    home.settings = replace(home.settings, weights={**home.settings.weights, "like": 0.2})
+    home.night(FIRST)
+    home.check(FIRST)
+    said = {name: plan.why for name, plan in home.plans.items() if plan is not None and plan.why}
+    assert said == dict.fromkeys(
+        ("fold_relationship_day", "fold_post_value"), "code or settings behind it have changed"
+    )
+
+
+def test_rows_that_somebody_else_put_into_a_table_are_seen(home: Home) -> None:
+    home.warehouse.connect().execute("delete from core.fct_interaction where kind = 'like'")
+    home.night(FIRST)
+    assert home.plans["fct_interaction"].why == "somebody else changed it"
+    home.check(FIRST)
+
+
+def test_a_contract_that_fails_takes_back_the_parts_and_keeps_the_rejected_rows(home: Home) -> None:
+    before, second = home.rows("fold_response"), FIRST + DAY
+    home.load(loaded_at(second), {"raw_activity__interactions": [interaction("new", loaded_at(FIRST))]})
+    negative = {"fold_response": lambda frame: frame.with_columns(messages=pl.lit(-1))}
+    home.night(second, broken=negative)
+    assert home.plans["fold_response"].why is None
+    assert home.rows("fold_response")["messages"].min() == -1
+    contract, _ = judge(TABLES["fold_response"], home.warehouse, second.isoformat())
+    assert not contract.passed
+    assert home.rows("fold_response").equals(before)
+    rejected = home.warehouse.connect().sql("select distinct messages from folds.fold_response__rejected").fetchall()
+    assert rejected == [(-1,)]
+    home.night(second)
+    assert home.plans["fold_response"].why == "its last write was rolled back, or was no night's"
+    home.check(second)
+
+
+def test_the_version_before_parts_were_written_can_be_looked_at(home: Home) -> None:
+    before, second = home.rows("fct_interaction"), FIRST + DAY
+    home.load(loaded_at(second), {"raw_activity__interactions": [interaction("i3", loaded_at(FIRST) - 9 * DAY)]})
+    home.night(second)
+    assert home.warehouse.previous("fct_interaction") == "core.fct_interaction__previous"
+    shown = home.warehouse.connect().sql("from core.fct_interaction__previous").pl()
+    assert shown.sort(shown.columns).equals(before.select(shown.columns).sort(shown.columns))
+    assert not home.rows("fct_interaction").equals(before)
+
+
+def test_a_night_killed_before_the_folds_leaves_folds_that_say_how_old_they_are(home: Home) -> None:
+    second = FIRST + DAY
+    home.load(loaded_at(second), {"raw_activity__interactions": [interaction("new", loaded_at(FIRST))]})
+    home.night(second, until="fold_relationship_day")
+    fold, fact = home.warehouse.log.of("fold_relationship_day"), home.warehouse.log.of("fct_interaction")
+    assert fold.as_of == FIRST
+    assert fold.seen["fct_interaction"] == fact.version - 1
+    third = second + DAY
+    home.night(third)
+    assert months(home, "fold_relationship_day") == ["2024-01"]
+    home.check(third)
+
+
+def test_forgetting_what_was_written_computes_everything(home: Home) -> None:
+    home.warehouse.log.forget()
+    home.night(FIRST)
+    assert home.in_parts() == set()
+    home.check(FIRST)
