@@ -105,5 +105,6 @@ def pandas(file: Path, _scratch: Path) -> dict[str, float]:
 PASSES = {"limit": limit, "peer": peer, "pandas": pandas}
 
 if __name__ == "__main__":
+    before = time.process_time()
     measured = PASSES[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))
-    print(json.dumps({**measured, "resident_gb": peak_gb()}))
+    print(json.dumps({**measured, "cpu": time.process_time() - before, "resident_gb": peak_gb()}))

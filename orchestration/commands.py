@@ -301,7 +301,7 @@ def _doctor(_options: argparse.Namespace, _today: date) -> int:
     return OK if healthy else MISTAKE
 
 
-def _bench(options: argparse.Namespace, today: date) -> int:
+def _bench(options: argparse.Namespace, _today: date) -> int:
     from orchestration import bench
 
     parts = options.only or bench.PARTS
@@ -310,7 +310,6 @@ def _bench(options: argparse.Namespace, today: date) -> int:
     return bench.run(
         rows=options.rows,
         json_path=options.json,
-        as_of=yesterday(today),
         scales=options.scale,
         parts=parts,
         is_quick=options.quick,
