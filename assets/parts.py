@@ -32,7 +32,7 @@ class Parts:
     column; any of a month stands for it.
     `reads`: upstream table → the condition on the rows that the parts are computed from, or a query for them; a table not
     named is read whole.
-    `holds`: the condition on the table's own rows.
+    `holds`: the condition on the table's own rows; `held` one that finds the old ones sooner.
     `helpers`: tables made of the parts before anything is read, in this order.
     `moments`: where parts are no months, a query for moments in whose months the rows held must lie: others are not looked at.
     `settings`: what of the settings the function uses; another value is a reason to compute everything again.
@@ -52,6 +52,7 @@ class Parts:
     holds: str
     helpers: Mapping[str, str] = field(default_factory=dict)
     moments: str | None = None
+    held: str | None = None
     settings: Callable[[Any], Any] | None = None
     given: Callable[[Any], list[str]] | None = None
     judged_alone: Callable[[Mapping[str, pl.DataFrame]], pl.LazyFrame] | None = None
@@ -165,14 +166,26 @@ fct_interaction = Parts(
         },
     },
     helpers={
-        "rows": f"select {_keys}, in_reply_to, person, occurred_at, observed_at from {{interactions}} where {_touched_keys}",
-        "needed": (
-            f"select {_keys} from {{touched}} union select account_id, platform, in_reply_to from {{helpers[rows]}} "
-            "where in_reply_to is not null"
+        **{
+            f"rows_{table}": f"select * from {{tables[{table}]}} where {_touched_keys}"
+            for table in staged("interactions")
+        },
+        "rows": " union all by name ".join(
+            f"select * from {{helpers[rows_{table}]}}" for table in staged("interactions")
+        ),
+        "answered": (
+            "select distinct account_id, platform, in_reply_to as interaction from {helpers[rows]} where in_reply_to is not null"
+            f" except select {_keys} from {{touched}}"
         ),
     },
     reads={
-        **_every("interactions", f"({_keys}) in (select {_keys} from {{helpers[needed]}})"),
+        **{
+            table: (
+                f"select * from {{helpers[rows_{table}]}} union all "
+                f"select * from {{table}} where ({_keys}) in (select {_keys} from {{helpers[answered]}})"
+            )
+            for table in staged("interactions")
+        },
         "identity_name": "(platform, person) in (select platform, person from {helpers[rows]})",
     },
     # A row stands where it or one of its observations says that it happened, now or when it was computed last.
@@ -240,19 +253,27 @@ stg_activity__interactions = Parts(
             f"and (account_id, platform, coalesce(post, target_url)) in (select {_raw_post} from {{changed}})"
         ),
     },
+    helpers={
+        # A new row without an id is told apart by its content: nothing of it was there before.
+        "known": (
+            f"select {_keys} from {{touched}} except select account_id, platform, row_hash "
+            f"from {{changes[raw_activity__interactions]}} where {_stripped('interaction')} is null"
+        )
+    },
     reads={
-        # Without an id a row is told apart by its content; few have one, or nearly all.
         "raw_activity__interactions": (
-            "select * from {table} where interaction is null "
-            f"and (account_id, platform, row_hash) in (select {_keys} from {{touched}}) union all "
-            "select * from {table} where interaction is not null "
-            f"and ({_raw_key}) in (select {_keys} from {{touched}})"
+            f"select * from {{changes[raw_activity__interactions]}} where {_stripped('interaction')} is null "
+            "union all select * from {table} "
+            f"where interaction is null and (account_id, platform, row_hash) in (select {_keys} from {{helpers[known]}}) "
+            "union all select * from {table} "
+            f"where interaction is not null and ({_raw_key}) in (select {_keys} from {{helpers[known]}})"
         ),
         "raw_activity__posts": (
             f"({_raw_post}) in (select {_raw_post} from {{read[raw_activity__interactions]}} where post is not null)"
         ),
     },
     holds=_touched_keys,
+    held=f"({_keys}) in (select {_keys} from {{helpers[known]}})",
 )
 
 

@@ -44,6 +44,8 @@ class Plan:
     reads: Mapping[str, str] = field(default_factory=dict)
     """Upstream table → where its rows are, for `select * from`."""
     holds: str = ""
+    held: str = ""
+    """Conditions on the table's rows: which of the computed ones belong to the parts, and which are there now."""
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -209,7 +211,8 @@ class Recomputing:
         held = count if len(parts.by) > 1 else self._one(f"select count(*) from {table.qualified} where {holds}")[0]
         if held > WHOLE_ABOVE * last.rows:
             raise _WholeError(f"{held:,} of its {last.rows:,} rows would be computed")
-        return Plan(table, making, parts=count, months=tuple(months), reads=self._reads(parts, names), holds=holds)
+        held_now = parts.held.format(**names) if parts.held is not None else holds
+        return Plan(table, making, None, count, tuple(months), self._reads(parts, names), holds, held_now)
 
     def _reads(self, parts: Parts, names: dict[str, Any]) -> Mapping[str, str]:
         """Where the rows are that the touched parts need: found once, unless months, where looking again costs nothing."""
@@ -318,7 +321,7 @@ class Recomputing:
         self._bring(table, frame, plan.holds)
         is_same = " and ".join(f'o."{name}" is not distinct from i."{name}"' for name in table.column_names)
         connection.execute(
-            f"create table {SCHEMA}.old as select rowid as place, {columns} from {table.qualified} where {plan.holds}"
+            f"create table {SCHEMA}.old as select rowid as place, {columns} from {table.qualified} where {plan.held}"
         )
         connection.execute(f"create table {SCHEMA}.removed as from {SCHEMA}.old o anti join {incoming} i on {is_same}")
         connection.execute(
