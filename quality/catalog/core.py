@@ -108,7 +108,7 @@ fct_interaction = Table(
         Rule(
             name="occurred_before_seen",
             doc="Nothing happened more than a day after it was seen (time zones differ by less).",
-            violations="select * from {table} where occurred_at > observed_at + interval 1 day",
+            violations="select * from {table} where epoch_us(occurred_at) - epoch_us(observed_at) > 86_400_000_000",
         ),
         Rule(
             name="active_at_follows",
