@@ -170,7 +170,7 @@ def mart_collection(fct_collection_span, as_of) -> pl.LazyFrame:
 
 @table_asset
 def mart_summary(
-    dim_account, dim_identity, dim_post, fct_counter, fct_collection_span, fold_response, fold_relationship_day, mart_cadence, mart_listening,
+    dim_account, dim_identity, dim_post, fct_collection_span, fold_response, fold_relationship_day, mart_cadence, mart_listening,
     mart_value, mart_post_value, mart_growth_month, mart_relationship, mart_retention_cohort, as_of,
 ) -> pl.LazyFrame:  # fmt: skip
     """The three questions in numbers, now and a quarter ago."""
@@ -183,8 +183,8 @@ def mart_summary(
     )
     before = (
         cadence.cadence(dim_post, dim_account, fct_collection_span, as_of=then),
-        availability.listening(fold_response, dim_identity, dim_post, dim_account, fct_collection_span, as_of=then),
-        value.value(summary.as_known(mart_post_value, as_of=then), fct_counter, as_of=then),
+        availability.answering(fold_response, dim_identity, dim_account, fct_collection_span, as_of=then),
+        value.averages(summary.as_known(mart_post_value, as_of=then), as_of=then),
     )
     return summary.summary(
         dim_account,

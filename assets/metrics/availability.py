@@ -66,22 +66,43 @@ def listening(
     Each is null where a stream that it needs is not offered or was collected on less than 0.9 of its days, or where
     there is nothing to judge; its note says which. `coverage_share` is of outbound.
     """
-    fct_collection_span = collected(fct_collection_span)
     written = collected(exchanges(fold_response, dim_identity))
-    accounts = _computed(dim_account.select("account_id", "timezone", "promise_days"))
-    rows = _computed(offering(fct_collection_span, as_of=as_of))
+    rows, accounts, spans = _asked(dim_account, fct_collection_span, as_of=as_of)
     parts = (
-        _responses(rows, written, accounts, fct_collection_span, as_of=as_of),
-        _shares(rows, written, dim_post, fct_collection_span, as_of=as_of),
-        _steadiness(rows, written, accounts, fct_collection_span, as_of=as_of),
-        _reciprocity(rows, written, fct_collection_span, as_of=as_of),
-        _covered(rows, fct_collection_span, streams=("outbound",), days=WINDOW_DAYS, as_of=as_of).select(
+        _responses(rows, written, accounts, spans, as_of=as_of),
+        _shares(rows, written, dim_post, spans, as_of=as_of),
+        _steadiness(rows, written, accounts, spans, as_of=as_of),
+        _reciprocity(rows, written, spans, as_of=as_of),
+        _covered(rows, spans, streams=("outbound",), days=WINDOW_DAYS, as_of=as_of).select(
             *_KEYS, pl.col("outbound").alias("coverage_share")
         ),
     )
     for part in parts:
         rows = rows.join(_computed(part), on=_KEYS, how="left")
     return rows.sort(_KEYS).select(pl.lit(as_of).alias("as_of"), *_KEYS, *_COLUMNS)
+
+
+def answering(
+    fold_response: pl.LazyFrame,
+    dim_identity: pl.LazyFrame,
+    dim_account: pl.LazyFrame,
+    fct_collection_span: pl.LazyFrame,
+    *,
+    as_of: date,
+) -> pl.LazyFrame:
+    """How soon did we answer? Of `listening` the opportunities, rates, times and answered days, and nothing else."""
+    written = collected(exchanges(fold_response, dim_identity))
+    rows, accounts, spans = _asked(dim_account, fct_collection_span, as_of=as_of)
+    return _responses(rows, written, accounts, spans, as_of=as_of)
+
+
+def _asked(
+    dim_account: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
+) -> tuple[pl.LazyFrame, pl.LazyFrame, pl.LazyFrame]:
+    """Of whom there is a row, what is known of the accounts, and the spans, each computed once."""
+    spans = collected(fct_collection_span)
+    accounts = _computed(dim_account.select("account_id", "timezone", "promise_days"))
+    return _computed(offering(spans, as_of=as_of)), accounts, spans
 
 
 def _covered(

@@ -7,7 +7,6 @@ only: nothing here says that promotion or frequency causes anything.
 
 from datetime import date, timedelta
 from functools import reduce
-from itertools import pairwise
 from operator import add
 from typing import Any
 
@@ -20,8 +19,9 @@ from numpy.typing import NDArray
 from assets.metrics.coverage import ALL, coverage_share
 from assets.metrics.dilution import dilution
 from assets.metrics.engines import collected
-from assets.metrics.intervals import positive_mean_interval, resampled_totals
+from assets.metrics.intervals import positive_mean_interval
 from assets.metrics.people import People
+from assets.metrics.promotion_penalty import penalties
 from assets.metrics.shrinkage import shrunken_rate, shrunken_rates
 from assets.metrics.visible import end_of, visible_posts
 
@@ -33,8 +33,6 @@ YEAR_DAYS = 364
 MINIMUM_COVERAGE = 0.9
 PREVIOUS_POSTS = 30
 MINIMUM_PREVIOUS_POSTS = 10
-MINIMUM_ARM = 10
-"""Posts of each kind, promotional and other, that a comparison needs."""
 
 _COUNTS = {
     "interactions_7d": ("interactions",),
@@ -229,6 +227,12 @@ def _row_median(rows: Floats, count: NDArray[np.intp]) -> Floats:
     return (ordered[row, np.maximum(count - 1, 0) // 2] + ordered[row, upper]) / 2
 
 
+_AVERAGES = (
+    "posts", "value_per_post", "value_per_post_low", "value_per_post_high", "value_per_post_note", "people_per_post",
+    "people_per_post_low", "people_per_post_high",
+)  # fmt: skip
+
+
 def value(mart_post_value: pl.LazyFrame, fct_counter: pl.LazyFrame | None = None, *, as_of: date) -> pl.LazyFrame:
     """What does a post give people, on average? `mart_value`: each account and platform, and `all`.
 
@@ -240,8 +244,33 @@ def value(mart_post_value: pl.LazyFrame, fct_counter: pl.LazyFrame | None = None
     `promotional_share_28d` is over the posts of the last 28 days of which it is known whether they promote
     something. `promotion_penalty` divides the mean `value_7d` of promotional posts by that of the others
     in the same 364 days: below 1, promotion is valued less. Null with fewer than 10 posts of either, or
-    where the others got nothing; percentile interval of 1,000 seeded resamples of the posts of each kind.
+    where the others got nothing; interval by bootstrap-t of its logarithm, 1,000 seeded resamples of each kind.
     """
+    frame, settled = _settled(mart_post_value, fct_counter, as_of=as_of)
+    measures: dict[str, Any] = {
+        **_means(settled, frame.height),
+        **_rates(settled, frame.height),
+        **penalties(settled, frame.height),
+    }
+    return _named(frame, measures, as_of=as_of).select(
+        "as_of", "account_id", "platform", *_AVERAGES,
+        "rate_shrunken", "rate_shrunken_low", "rate_shrunken_high",
+        "promotional_share_28d", "promotional_share_28d_n",
+        "promotion_penalty", "promotion_penalty_low", "promotion_penalty_high", "promotion_penalty_note",
+    )  # fmt: skip
+
+
+def averages(mart_post_value: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """The means of `value`, without its models: `account_id, platform`, means and `promotional_share_28d` as there."""
+    frame, settled = _settled(mart_post_value, None, as_of=as_of)
+    named = _named(frame, _means(settled, frame.height), as_of=as_of)
+    return named.select("account_id", "platform", *_AVERAGES, "promotional_share_28d", "promotional_share_28d_n")
+
+
+def _settled(
+    mart_post_value: pl.LazyFrame, fct_counter: pl.LazyFrame | None, *, as_of: date
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A row for each account and platform, numbered (`_group`), and the posts that its means are over, in that order."""
     start = end_of(as_of) - timedelta(days=YEAR_DAYS)
     posts = (
         mart_post_value.filter(pl.col("published_at") < end_of(as_of))
@@ -272,11 +301,11 @@ def value(mart_post_value: pl.LazyFrame, fct_counter: pl.LazyFrame | None = None
         .sort("_group", "published_at", "post_id")
         .collect()
     )
-    measures: dict[str, Any] = {
-        **_means(settled, frame.height),
-        **_rates(settled, frame.height),
-        **_penalties(settled, frame.height),
-    }
+    return frame, settled
+
+
+def _named(frame: pl.DataFrame, measures: dict[str, Any], *, as_of: date) -> pl.LazyFrame:
+    """The groups with these measures of theirs, and why there are none."""
     reason = (
         pl.when(~pl.col("_in_year"))
         .then(pl.lit("no posts in 364 days"))
@@ -290,15 +319,7 @@ def value(mart_post_value: pl.LazyFrame, fct_counter: pl.LazyFrame | None = None
             pl.lit(as_of).alias("as_of"),
             pl.when(pl.col("posts") == 0).then(reason).alias("value_per_post_note"),
         )
-        .select(
-            "as_of", "account_id", "platform", "posts",
-            "value_per_post", "value_per_post_low", "value_per_post_high", "value_per_post_note",
-            "people_per_post", "people_per_post_low", "people_per_post_high",
-            "rate_shrunken", "rate_shrunken_low", "rate_shrunken_high",
-            "promotional_share_28d", "promotional_share_28d_n",
-            "promotion_penalty", "promotion_penalty_low", "promotion_penalty_high", "promotion_penalty_note",
-        )
-    )  # fmt: skip
+    )
 
 
 def _promotional_28d(as_of: date) -> pl.Expr:
@@ -334,68 +355,3 @@ def _rates(settled: pl.DataFrame, groups: int) -> dict[str, Floats]:
     y, e, w = (pairs[name].to_numpy() for name in ("y", "e", "w"))
     fit = shrunken_rates(y, e, w, pairs["_group"].to_numpy().astype(np.intp), groups=groups)
     return {"rate_shrunken": fit.mean, "rate_shrunken_low": fit.low, "rate_shrunken_high": fit.high}
-
-
-def _penalties(settled: pl.DataFrame, groups: int) -> dict[str, list[Any]]:
-    """`promotion_penalty` with its interval and note, by group number."""
-    known = settled.filter(pl.col("is_promotional").is_not_null())
-    group, is_promotional = known["_group"].to_numpy(), known["is_promotional"].to_numpy()
-    numbers = known["value_7d"].to_numpy()
-    names = ("promotion_penalty", "promotion_penalty_low", "promotion_penalty_high", "promotion_penalty_note")
-    result: dict[str, list[Any]] = {name: [] for name in names}
-    starts = np.searchsorted(group, np.arange(groups + 1))
-    done: dict[bytes, Any] = {}  # `all` of an account with one platform repeats that platform
-    for start, stop in pairwise(starts):
-        flags, own = is_promotional[start:stop].astype(bool), numbers[start:stop]
-        key = own.tobytes() + flags.tobytes()
-        if key not in done:
-            done[key] = _ratio(own[flags], own[~flags])
-        for name, number in zip(names, done[key], strict=True):
-            result[name].append(number)
-    return result
-
-
-def _ratio(promotional: Floats, other: Floats) -> tuple[float | None, float | None, float | None, str | None]:
-    """Mean of one kind over mean of the other, its bootstrap interval, or why not."""
-    counts = f"{len(promotional)} promotional and {len(other)} other posts"
-    if min(len(promotional), len(other)) < MINIMUM_ARM:
-        return None, None, None, f"{counts}: needs {MINIMUM_ARM} of each"
-    if not other.any():
-        return None, None, None, f"{counts}: the others got nothing"
-    ratio = float(promotional.mean() / other.mean())
-    low, high = _ratio_interval(promotional, other) if promotional.any() else (0.0, None)
-    return ratio, low, high, None
-
-
-def _ratio_interval(promotional: Floats, other: Floats) -> tuple[float | None, float | None]:
-    """Bootstrap-t of the log ratio of two means; an end is null where resamples without any value decide it."""
-    (above, above_error), (below, below_error) = (
-        _resampled_logs(values, seed=seed) for seed, values in enumerate((promotional, other))
-    )
-    error = np.hypot(_relative_error(promotional), _relative_error(other))
-    ratio = np.log(promotional.mean() / other.mean())
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = (above - below - ratio) / np.hypot(above_error, below_error)
-    t = t[~np.isnan(t)]  # nothing by nothing says nothing either way
-    if not t.size:
-        return None, None
-    # Ends are observed values (no interpolation), so that one infinite replicate spoils nothing.
-    upper, lower = np.quantile(t, [0.025, 0.975], method="inverted_cdf")
-    low, high = np.exp(ratio - lower * error), np.exp(ratio - upper * error)
-    return (float(low) if np.isfinite(lower) else 0.0), (float(high) if np.isfinite(high) else None)
-
-
-def _resampled_logs(values: Floats, *, seed: int) -> tuple[Floats, Floats]:
-    """Of each of 1,000 seeded resamples: the log of its mean (minus infinity where all is 0), and the error of it."""
-    n = len(values)
-    # In units of the mean, so that neither a sum of squares nor the result depends on the unit.
-    unit = values / values.mean()
-    sums, squares = resampled_totals(np.column_stack([unit, unit**2]), seed=seed).T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log = np.log(sums / n) + np.log(values.mean())
-        error = np.sqrt(np.maximum(squares - sums**2 / n, 0) * n / (n - 1)) / sums
-    return log, error
-
-
-def _relative_error(values: Floats) -> float:
-    return float(values.std(ddof=1) / values.mean() / np.sqrt(len(values)))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from assets.metrics import listening
+from assets.metrics.availability import answering
 from assets.metrics.availability import listening as mart_listening
 from assets.metrics.relationship import relationship
 from quality.catalog import core, folds
@@ -157,6 +158,8 @@ def marts(
     who, ledger = identities(people, bots=bots), spans(*covered)
     own = posts(date(2024, 1, 1), platform="x") if dim_post is None else dim_post
     year = enforce(TABLES["mart_listening"], mart_listening(exchange, who, own, ACCOUNTS, ledger, as_of=as_of))
+    alone = answering(exchange, who, ACCOUNTS, ledger, as_of=as_of).collect()
+    assert_frame_equal(alone, year.select(alone.columns), check_row_order=False)
     open_ones = enforce(TABLES["mart_waiting"], listening.waiting(exchange, who, ledger, as_of=as_of))
     return {row["platform"]: row for row in year.iter_rows(named=True)}, open_ones
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from assets.metrics import dilution as dilution_module
-from assets.metrics import shrinkage, value
+from assets.metrics import promotion_penalty, shrinkage, value
 from quality.catalog.model import enforce
 from quality.catalog.tables import TABLES
 
@@ -384,7 +384,9 @@ def test_promotion_penalty_of_promotion_that_got_nothing_has_no_upper_end():
 def test_promotion_penalty_has_no_unit():
     rng = np.random.default_rng(5)
     promotional, other = rng.gamma(1, 1, 12), rng.gamma(1, 2, 20)
-    assert value._ratio(promotional, other)[:3] == pytest.approx(value._ratio(1000 * promotional, 1000 * other)[:3])
+    assert promotion_penalty.ratio(promotional, other)[:3] == pytest.approx(
+        promotion_penalty.ratio(1000 * promotional, 1000 * other)[:3]
+    )
 
 
 def test_promotion_penalty_needs_ten_of_each_and_something_to_compare_with():
@@ -412,6 +414,8 @@ def test_shares_intervals_and_disjoint_accounts(rows):
             assert (middle <= high + 1e-12).all()
         assert (low >= 0).all()
     assert together["promotional_share_28d"].drop_nulls().is_between(0, 1).all()
+    averages = value.averages(pl.concat([own, other]).lazy(), as_of=AS_OF).collect()
+    assert_frame_equal(averages, together.select(averages.columns), check_dtypes=False)
     assert (together["posts"] == len(rows)).sum() >= 2
 
 
