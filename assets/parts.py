@@ -12,6 +12,8 @@ How changes are found and parts are swapped is in `orchestration/recomputing.py`
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,6 @@ import polars as pl
 from assets.staging import activity
 from quality.catalog.staging import SOURCES, staged
 from quality.catalog.tables import TABLES
-from sources.registry import REGISTRY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,11 +278,20 @@ stg_activity__interactions = Parts(
 )
 
 
-def _by_account(source: str) -> Parts:
+def _by_account(source: str, shape: str) -> Parts:
     """A staging table whose accounts have nothing to do with each other; those with new raw rows are staged again."""
-    touches, reads = "select account_id from {changed}", "account_id in (select account_id from {touched})"
-    raw = [f"raw_{source}__{table.name}" for table in REGISTRY[source].tables]
-    return Parts(by=("account_id",), touched=dict.fromkeys(raw, touches), reads=dict.fromkeys(raw, reads), holds=reads)
+    needs = signature(getattr(import_module(f"assets.staging.{source}"), shape)).parameters
+    raw = {f"raw_{source}__{table}": table for table in needs}
+    touched = dict.fromkeys(raw, "select account_id from {changed}")
+    if "lists" in needs:
+        # Every night says that each list was read; that tells only about what was seen on it later.
+        touched[f"raw_{source}__lists"] = (
+            "select c.account_id from {changed} c join (select account_id, max(observed_at) as last_at "
+            f"from {{tables[raw_{source}__sightings]}} group by account_id) s on s.account_id = c.account_id "
+            "and s.last_at > c.observed_at"
+        )
+    of_touched = "account_id in (select account_id from {touched})"
+    return Parts(by=("account_id",), touched=touched, reads=dict.fromkeys(raw, of_touched), holds=of_touched)
 
 
 def _set_aside(new: Mapping[str, pl.DataFrame]) -> pl.LazyFrame:
@@ -296,17 +306,12 @@ _quarantined = (
 
 PARTS: Mapping[str, Parts] = {
     **{
-        f"stg_{source}__{shape}": _by_account(source)
+        f"stg_{source}__{shape}": _by_account(source, shape)
         for source in _NETWORKS
         for shape in SOURCES[source]
         if shape != "readings"
     },
-    "stg_activity__posts": Parts(
-        by=("account_id",),
-        touched={"raw_activity__posts": "select account_id from {changed}"},
-        reads={"raw_activity__posts": "account_id in (select account_id from {touched})"},
-        holds="account_id in (select account_id from {touched})",
-    ),
+    "stg_activity__posts": _by_account("activity", "posts"),
     "stg_activity__interactions": stg_activity__interactions,
     # Rows that can be used change nothing here, unless some of their account are set aside.
     "stg_activity__quarantine": Parts(

@@ -411,6 +411,56 @@ def test_changed_weights_compute_the_folds_that_weigh_whole(home: Home) -> None:
     )
 
 
+def test_changed_code_computes_everything(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recomputing, "code", lambda: "another")
+    home.night(FIRST)
+    assert home.in_parts() == set()
+
+
+def test_another_engine_is_no_reason_to_compute_anything(home: Home) -> None:
+    home.settings = replace(home.settings, engine="duckdb")
+    home.night(FIRST)
+    assert home.in_parts() == set(home.plans) & set(PARTS)
+
+
+@pytest.mark.usefixtures("parts_at_any_price")
+def test_a_list_that_was_read_again_stages_no_account_anew(home: Home) -> None:
+    account = {"account_id": "b", "platform": "mastodon", "list": "likes"}
+    seen = {"item": "e1", "event": "seen", "observed_at": loaded_at(FIRST)}
+    event = {"interaction": "e1", "person": "p", "kind": "like", "direction": "inbound", "post": "m1"}
+    read = {"is_complete": True, "observed_at": loaded_at(FIRST)}
+    home.load(
+        loaded_at(FIRST),
+        {"raw_mastodon__sightings": [account | seen], "raw_mastodon__interactions": [account | event], "raw_mastodon__lists": [account | read]},
+    )  # fmt: skip
+    home.night(FIRST)
+    second = FIRST + DAY
+    home.load(
+        loaded_at(second), {"raw_mastodon__lists": [account | {"is_complete": True, "observed_at": loaded_at(second)}]}
+    )
+    home.night(second)
+    assert home.plans["stg_mastodon__interactions"].parts == 0
+    late = {"is_complete": True, "observed_at": loaded_at(FIRST) - DAY}
+    home.load(loaded_at(second, 4), {"raw_mastodon__lists": [account | late]})
+    home.night(second)
+    assert home.plans["stg_mastodon__interactions"].parts == 1, "it was not there a day before it was seen"
+    home.check(second)
+
+
+@pytest.mark.parametrize("name", sorted(PARTS))
+def test_every_table_that_a_table_is_computed_from_can_touch_it(name: str) -> None:
+    inputs = {
+        key.path[-1]
+        for asset in (*stage.ASSETS, *core.ASSETS, *folds.ASSETS)
+        if asset.key.to_user_string() == name
+        for key in asset.keys_by_input_name.values()
+    }
+    # Who a person is follows from the key of pseudonyms, which is a setting: no name moves an interaction.
+    untouching = {"fct_interaction": {"identity_name"}}.get(name, set())
+    assert set(PARTS[name].touched) == inputs - untouching
+    assert set(PARTS[name].reads) <= inputs
+
+
 def test_rows_that_somebody_else_put_into_a_table_are_seen(home: Home) -> None:
     home.warehouse.connect().execute("delete from core.fct_interaction where kind = 'like'")
     home.night(FIRST)
