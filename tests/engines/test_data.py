@@ -62,6 +62,18 @@ def site(homes: Path) -> Tables:
     return of_home(homes / "site")
 
 
+@pytest.fixture(scope="module")
+def maths(homes: Path) -> Tables:
+    """The tables of a forum of mathematicians, where each of 21,871 people who were answered is an account."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > 2 * cores:
+        pytest.skip(f"half a million rows of 21,871 accounts are too many for a machine with a load of {load:.0f}")
+    home = homes / "maths"
+    home.mkdir()
+    file = Path(__file__).resolve().parents[3] / "shared" / "data" / "mathoverflow" / "interactions.parquet"
+    return derived(home, MATHS, "--interactions", str(file))
+
+
 def in_duckdb(tables: Tables, as_of: date) -> None:
     """Hold DuckDB against Polars."""
     with duckdb.connect() as connection:
@@ -89,14 +101,8 @@ def test_a_real_site_on_duckdb(site: Tables) -> None:
 
 
 @pytest.mark.shared
-def test_many_accounts_on_duckdb(homes: Path, shared_data: Path) -> None:
-    load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    if load > 2 * cores:
-        pytest.skip(f"half a million rows of 21,871 accounts are too many for a machine with a load of {load:.0f}")
-    home = homes / "maths"
-    home.mkdir()
-    file = shared_data / "mathoverflow" / "interactions.parquet"
-    in_duckdb(derived(home, MATHS, "--interactions", str(file)), MATHS)
+def test_many_accounts_on_duckdb(maths: Tables) -> None:
+    in_duckdb(maths, MATHS)
 
 
 @pytest.mark.spark
@@ -108,3 +114,9 @@ def test_demo_on_spark(demos: Tables, spark: Any) -> None:
 @pytest.mark.shared
 def test_a_real_site_on_spark(site: Tables, spark: Any) -> None:
     in_spark(site, spark, SITE)
+
+
+@pytest.mark.spark
+@pytest.mark.shared
+def test_many_accounts_on_spark(maths: Tables, spark: Any) -> None:
+    in_spark(maths, spark, MATHS)
