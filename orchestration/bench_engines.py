@@ -47,6 +47,7 @@ def seconds(home: Path, as_of: date, engine: str) -> dict[str, float]:
 
 
 def _once(asset: dg.AssetsDefinition, tables: TablesIOManager, as_of: date) -> float:
+    tables.warehouse.log.forget()  # all of a table, not only what changed
     table, upstream = TABLES[asset.key.path[-1]], [key.path[-1] for key in asset.dependency_keys]
     started = time.perf_counter()
     inputs = {

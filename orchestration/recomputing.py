@@ -264,7 +264,7 @@ class Recomputing:
                 for upstream, query in parts.touched.items()
                 if not names["changes"][upstream].startswith("(") or "{given}" in query
             )
-            or f"select {', '.join('null' for _ in parts.by)} where false"
+            or f"select {', '.join('null::timestamptz' if parts.is_by_month else 'null' for _ in parts.by)} where false"
         )
         if parts.is_by_month:
             months = self._months(found)

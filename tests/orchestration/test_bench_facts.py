@@ -1,15 +1,21 @@
 """The made-up facts: as many as asked for, the same each time, typed and linked as the catalogue says."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
+from assets.metrics import fold
 from orchestration import bench_facts
+from orchestration.io import TablesIOManager
+from orchestration.settings import Settings
+from orchestration.spark_store import SparkStore
 from orchestration.warehouse import Warehouse
 from quality.catalog.core import TABLES
 from quality.catalog.model import Table
+from quality.catalog.tables import TABLES as CATALOGUE
 
 AS_OF = date(2026, 6, 17)
 SIZE = bench_facts.Size(12_000)
@@ -100,3 +106,23 @@ def test_the_next_day_brings_its_rows_and_late_ones(tmp_path: Path) -> None:
     assert one(warehouse, known) == 0
     assert one(warehouse, "select max(to_date) from core.fct_collection_span") == day
     warehouse.close()
+
+
+def test_the_night_after_computes_the_months_of_the_day_and_the_same_night_again_nothing(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    warehouse, day = Warehouse(settings.warehouse_path), AS_OF + timedelta(days=1)
+    bench_facts.generate(warehouse, SIZE, as_of=AS_OF)
+    with closing(warehouse), closing(SparkStore(settings, warehouse)) as store:
+        tables = TablesIOManager(warehouse, settings, store)
+        facts = tables.load("fct_interaction", AS_OF, reader="fold_response")
+        tables.save(CATALOGUE["fold_response"], fold.response(facts, as_of=AS_OF), AS_OF)
+        again = tables.recomputing.plan("fold_response", AS_OF)
+        assert again is not None
+        assert (again.why, again.months) == (None, ())
+        bench_facts.next_day(warehouse, SIZE, as_of=day, rows=300)
+        tables.recomputing.done()
+        after = tables.recomputing.plan("fold_response", day)
+        assert after is not None
+        assert after.why is None
+        assert set(after.months) <= {date(2026, 5, 1), date(2026, 6, 1)}
+        assert date(2026, 6, 1) in after.months
