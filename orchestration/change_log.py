@@ -180,8 +180,8 @@ class ChangeLog:
             return
         connection, wanted = self._connect(), ["version", "is_added", *table.column_names]
         found = connection.execute(
-            "select column_name from duckdb_columns() where schema_name = 'meta' and table_name = ? order by column_index",
-            [f"changes_{table.name}"],
+            "select column_name from duckdb_columns() where schema_name = ? and table_name = ? order by column_index",
+            [_schema(table), f"changes_{table.name}"],
         ).fetchall()
         if [name for (name,) in found] != wanted:
             columns = ", ".join(f'"{column.name}" {column.dtype.duckdb}' for column in table.columns)
@@ -205,8 +205,13 @@ class ChangeLog:
         self._connect().execute(f"delete from {_changes(table)} where version <= {oldest}")
 
 
+def _schema(table: Table) -> str:
+    """Names of people stay where names are."""
+    return "private" if table.layer == "private" else "meta"
+
+
 def _changes(table: Table) -> str:
-    return f'meta."changes_{table.name}"'
+    return f'{_schema(table)}."changes_{table.name}"'
 
 
 def _columns(table: Table) -> str:
