@@ -78,6 +78,8 @@ class Cluster:
             "SPARK_LOCAL_IP": HERE,  # the web pages too are on loopback only
             "SPARK_LOCAL_DIRS": str(self._folder / f"{name}-scratch"),
             "SPARK_DAEMON_MEMORY": "256m",
+            # On a busy machine a worker may be silent for a minute, after which a master gives it up.
+            "SPARK_DAEMON_JAVA_OPTS": "-Dspark.worker.timeout=600",
         }
         command = [str(spark_home / "bin" / "spark-class"), f"org.apache.spark.deploy.{what.lower()}.{what}"]
         with self._log(name).open("wb") as log:

@@ -4,6 +4,10 @@
 facts up, starts a cluster on loopback, and times each fold from the store's Parquet to the store's Parquet, as a night
 does. Writing the facts to the store and starting Spark are not in the seconds. Both runs must give the same rows, which
 are held by a hash, and both workers must have worked; otherwise the exit code is 1.
+
+On a machine that does other work too, seconds say little. Beside them stands what does not depend on it: the processor's
+seconds within the tasks of each executor. All of one worker's, divided by those of the busier of two, is the factor that an
+idle machine comes near.
 """
 
 import argparse
@@ -12,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
@@ -38,8 +43,8 @@ class Run(NamedTuple):
     hashes: dict[str, str]
     tasks: dict[str, int]
     """By executor: how many tasks it ended."""
-    task_seconds: float
-    """Of all executors together."""
+    cpu: dict[str, float]
+    """By executor: the processor's seconds within its tasks."""
 
 
 def measure(settings: Settings, warehouse: Warehouse, *, as_of: date, workers: int) -> Run:
@@ -64,16 +69,34 @@ def measure(settings: Settings, warehouse: Warehouse, *, as_of: date, workers: i
                 "made",
                 f"select count(*) || ':' || coalesce(sum(hash({columns})::hugeint), 0) from made",  # noqa: S608 - our columns
             ).fetchall()
-        executors = _executors(spark)
-    tasks = {name: count for name, (count, _) in executors.items()}
-    return Run(seconds, hashes, tasks, sum(took for _, took in executors.values()))
+        tasks, cpu = _tasks(spark)
+    return Run(seconds, hashes, tasks, cpu)
 
 
-def _executors(spark: Any) -> dict[str, tuple[int, float]]:
-    """Tasks that each executor ended, and their seconds, as Spark itself counts them."""
-    said = spark.sparkContext._jsc.sc().statusStore().executorList(False)
-    each = (said.apply(i) for i in range(said.size()))
-    return {e.id(): (e.completedTasks(), e.totalDuration() / 1000) for e in each if e.id() != "driver"}
+def _each(sequence: Any) -> list[Any]:
+    return [sequence.apply(i) for i in range(sequence.size())]
+
+
+def _executors(spark: Any) -> list[str]:
+    """The executors there are, by Spark's ids."""
+    found = _each(spark.sparkContext._jsc.sc().statusStore().executorList(False))
+    return [executor.id() for executor in found if executor.id() != "driver"]
+
+
+def _tasks(spark: Any) -> tuple[dict[str, int], dict[str, float]]:
+    """By executor, the tasks that it ended and the processor's seconds within them, as Spark itself counts them."""
+    context = spark.sparkContext
+    jvm, store = context._gateway.jvm, context._jsc.sc().statusStore()
+    counts: dict[str, int] = defaultdict(int)
+    cpu: dict[str, float] = defaultdict(float)
+    for stage in _each(
+        store.stageList(None, False, False, context._gateway.new_array(jvm.double, 0), jvm.java.util.ArrayList())
+    ):
+        for task in _each(store.taskList(stage.stageId(), stage.attemptId(), 1_000_000)):
+            if task.taskMetrics().isDefined():
+                counts[task.executorId()] += 1
+                cpu[task.executorId()] += task.taskMetrics().get().executorCpuTime() / 1e9
+    return dict(counts), dict(cpu)
 
 
 def _wait_for(spark: Any, workers: int) -> None:
@@ -138,7 +161,10 @@ def main(arguments: list[str]) -> int:
     for name in FOLDS:
         print(_line(name, one.seconds[name], two.seconds[name]))
     print(_line("folds", sum(one.seconds.values()), sum(two.seconds.values())))
-    print(f"tasks: {one.tasks} and {two.tasks}; seconds in tasks: {one.task_seconds:.1f} and {two.task_seconds:.1f}")
+    print(_line("processor, busiest", max(one.cpu.values()), max(two.cpu.values())))
+    print(
+        f"processor, all: {sum(one.cpu.values()):.1f} and {sum(two.cpu.values()):.1f}; tasks {one.tasks} and {two.tasks}"
+    )
     is_same, have_all_worked = one.hashes == two.hashes, len(two.tasks) == 2 and all(two.tasks.values())
     print("the same rows" if is_same else f"OTHER ROWS: {one.hashes} and {two.hashes}")
     if told.json:
