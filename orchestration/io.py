@@ -29,6 +29,7 @@ class TablesIOManager(dg.IOManager):
         self.settings = settings
         self.store = store
         self.recomputing = Recomputing(warehouse, settings)
+        self._frames: dict[tuple[str, date | None], pl.LazyFrame] = {}
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Enforce the catalogue's types and swap the table in: all of it, or the parts that were computed."""
@@ -75,6 +76,8 @@ class TablesIOManager(dg.IOManager):
             rows = self.warehouse.write(table, computed, as_of, making=plan.making if plan is not None else None)
         if is_ours:
             self.store.forget(table.name, as_of)
+        for known in [key for key in self._frames if key[0] == table.name]:
+            del self._frames[known]
         self.warehouse.drop_kept()
         self.recomputing.done()
         return rows
@@ -86,6 +89,11 @@ class TablesIOManager(dg.IOManager):
                 return self.warehouse.relation(name, as_of, part=part)
             case "spark":
                 return self.store.read(name, as_of, part=part)
+            case _ if part is None:
+                # The same frame for every reader: what metrics make of it is shared (assets.metrics.once).
+                if (name, as_of) not in self._frames:
+                    self._frames[name, as_of] = self.warehouse.read(name, as_of)
+                return self._frames[name, as_of]
             case _:
                 return self.warehouse.read(name, as_of, part=part)
 

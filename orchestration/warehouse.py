@@ -143,15 +143,14 @@ class Warehouse:
 
         Each reading has a cursor of its own, since one plan may read a table several times at once.
         """
-        connection = self.connect()
-        schema = connection.sql(f"{query} limit 0").pl().schema
+        schema = self.connect().sql(f"{query} limit 0").pl().schema
 
         def read(
             columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, _batch: int | None
         ) -> Iterator[pl.DataFrame]:
             names = ", ".join(f'"{name}"' for name in columns) if columns else "*"
             limit = f" limit {rows}" if rows is not None and predicate is None else ""
-            with connection.cursor() as cursor:
+            with self.connect().cursor() as cursor:
                 cursor.execute("set timezone = 'UTC'")
                 frame = cursor.execute(f"select {names} from ({query}){limit}").pl()  # noqa: S608
             found = frame if predicate is None else frame.filter(predicate)

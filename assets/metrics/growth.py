@@ -21,15 +21,14 @@ from assets.metrics.people import (
     as_date,
     beginnings,
     collected,
+    known_people,
     last_complete,
     month_of,
-    numbered,
     on_several_platforms,
     patchy_periods,
     period_number,
     period_of,
     period_start,
-    persons,
     week_of,
     with_only_platform_as_all,
 )
@@ -189,8 +188,7 @@ def growth(
     two windows of 90 days is not covered, inbound or (where it is offered) outbound.
     """
     fct_collection_span = collected(fct_collection_span)
-    measures = ("inbound_active", "strength") if period == "month" else ("inbound_active",)
-    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), *measures)
+    people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     days, several = active_days_once(people)
     calendar = _calendar(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of), as_of=as_of, period=period

@@ -16,6 +16,7 @@ from narwhals.typing import IntoLazyFrame
 
 from assets.metrics.coverage import ALL, births, coverage_share, missing
 from assets.metrics.engines import beside, collected, kept
+from assets.metrics.once import once
 from assets.metrics.visible import end_of, visible_posts
 
 Period = Literal["week", "month"]
@@ -24,6 +25,8 @@ People = nw.LazyFrame[Any]
 
 UNKNOWN_DAYS = 90
 """Covered days at a truncated start in which a first contact may be an old acquaintance."""
+
+_OFTEN = ("inbound_active", "inbound", "outbound", "strength", "first_at")
 
 MINIMUM_COVERAGE = 0.9
 """Below this share of its days collected, a period is unknown."""
@@ -138,6 +141,12 @@ def _active(people: People) -> People:
     return people.filter(nw.col("inbound_active") > 0).select("account_id", "platform", "person_id", "day", "month")
 
 
+@once
+def known_people(fold_relationship_day: IntoLazyFrame, dim_identity: IntoLazyFrame, *, as_of: date) -> People:
+    """`persons` with what most metrics of people ask of a day, kept; the same frames are read once."""
+    return numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), *_OFTEN)
+
+
 def on_several_platforms(rows: People) -> People:
     """The accounts with rows of more than one platform: `account_id`."""
     platforms = rows.select(*_KEYS).unique()
@@ -152,6 +161,7 @@ def with_only_platform_as_all(rows: People, several: People) -> People:
     return nw.concat([rows, alone.with_columns(nw.lit(ALL).alias("platform"))])
 
 
+@once
 def active_days_once(people: People, begun: pl.LazyFrame | None = None) -> tuple[People, People]:
     """`active_days` without what is the same twice: the rows of `all` only of accounts on several platforms.
 

@@ -22,12 +22,11 @@ from assets.metrics.people import (
     collected,
     day_number,
     known_contacts,
+    known_people,
     last_complete,
     month_of,
-    numbered,
     patchy_periods,
     period_start,
-    persons,
     with_only_platform_as_all,
 )
 
@@ -80,7 +79,7 @@ def cohort(
     start is unknown (left truncation) are in no cohort.
     """
     fct_collection_span = collected(fct_collection_span)
-    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active")
+    people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
     days, several = active_days_once(people, begun)
     seen = collected(with_only_platform_as_all(kept(months_after_contact(days, beside(begun, days))), several))

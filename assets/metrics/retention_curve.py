@@ -13,6 +13,7 @@ import polars as pl
 from assets.metrics.coverage import ALL, coverage_share
 from assets.metrics.engines import beside, joined, kept
 from assets.metrics.lapse import clock, clocked, lifetimes, silences, thresholds
+from assets.metrics.once import once
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
     People,
@@ -22,8 +23,7 @@ from assets.metrics.people import (
     collected,
     day_number,
     known_contacts,
-    numbered,
-    persons,
+    known_people,
 )
 from assets.metrics.spike import judged_from
 from assets.metrics.survival import curves
@@ -93,6 +93,7 @@ def returns(silences: People) -> People:
     )
 
 
+@once
 def followed(
     fold_relationship_day: pl.LazyFrame,
     dim_identity: pl.LazyFrame,
@@ -109,7 +110,7 @@ def followed(
     cannot be judged yet (`judged_from`); spikes are those of `mart_spike` over `all` platforms that began by `as_of`.
     """
     fct_collection_span = collected(fct_collection_span)
-    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active", "first_at")
+    people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     begun = collected(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).filter(pl.col("platform") == ALL)
     )

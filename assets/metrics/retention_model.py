@@ -26,9 +26,8 @@ from assets.metrics.people import (
     beginnings,
     collected,
     known_contacts,
-    numbered,
+    known_people,
     period_number,
-    persons,
 )
 from assets.metrics.processes import on_all_cores
 from assets.metrics.relationship import opportunity_weeks, weeks_of
@@ -130,9 +129,7 @@ def retention_model(
     Source: Fader, Hardie & Shang (2010), Marketing Science 29, 1086-1108.
     """
     fct_collection_span = collected(fct_collection_span)
-    people = numbered(
-        persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active", "inbound", "outbound"
-    )
+    people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     begun = collected(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).filter(pl.col("platform") == ALL)
     )

@@ -25,8 +25,7 @@ from assets.metrics.people import (
     collected,
     day_number,
     known_contacts,
-    numbered,
-    persons,
+    known_people,
     with_only_platform_as_all,
 )
 
@@ -94,7 +93,7 @@ def spike(
     they are no part of a baseline (below 90 % of the 56 days nothing is judged) and end no spike.
     """
     fct_collection_span = collected(fct_collection_span)
-    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active")
+    people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
     days, several = active_days_once(people, begun)
     counts = collected(with_only_platform_as_all(kept(new_people(days, beside(begun, days))), several))
