@@ -52,16 +52,17 @@ class BetaGeometricBetaBinomial(RetentionModel):
             self._check_horizon(horizon)
 
         def compute(x: Floats, t_x: Floats, n: Floats) -> Floats:
+            cells = _cells(x, t_x, n, further=max(1, *horizons))
+
             def quantity(model: "BetaGeometricBetaBinomial") -> Floats:
-                return model._outlook(x, t_x, n, horizons)
+                return model._outlook(cells, horizons)
 
             return np.concatenate([[quantity(self)], self._interval(quantity, special.logit, special.expit)])
 
         what, low, high = by_history(compute, *self._checked(x, t_x, n))
         return what, low, high
 
-    def _outlook(self, x: Floats, t_x: Floats, n: Floats, horizons: tuple[int, ...]) -> Floats:
-        cells = _cells(x, t_x, n, further=max(1, *horizons))
+    def _outlook(self, cells: "_Cells", horizons: tuple[int, ...]) -> Floats:
         tables = _tables(self._values(), cells)
         now = _likelihood(tables, cells)
         staying = tables.staying[cells.weeks + 1] - tables.staying[cells.weeks]

@@ -19,6 +19,7 @@ from typing import TypeVar
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 _Part = tuple[int, Sequence[Job]]
+Helpers = list[subprocess.Popen[bytes]]
 
 WORTH_A_PROCESS = 128
 """Jobs for which it pays to start another process: it takes about a second to be ready."""
@@ -26,31 +27,51 @@ _AT_ONCE = 8
 _MOST = 16
 
 
+def helpers(function: Callable[[Job], Result], jobs: int) -> Helpers:
+    """Processes that get ready to compute `function` for so many jobs: one a core, this one among them, where it pays.
+
+    They take about a second to be ready, in which this process may prepare the jobs. Hand them to `on_all_cores`,
+    which ends them; nobody else does.
+    """
+    return _started(function, min(len(os.sched_getaffinity(0)), _MOST, 1 + jobs // WORTH_A_PROCESS) - 1)
+
+
+def _started(function: Callable[[Job], Result], processes: int) -> Helpers:
+    command = [sys.executable, "-m", __name__]
+    workers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own command
+        for _ in range(processes)
+    ]
+    for worker in workers:
+        with suppress(OSError):
+            _ask(worker, (function, []))  # so that it imports what the function needs
+    return workers
+
+
 def on_all_cores(
-    function: Callable[[Job], Result], jobs: Sequence[Job], *, processes: int | None = None
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    *,
+    processes: int | None = None,
+    workers: Helpers | None = None,
 ) -> list[Result]:
     """The result of each job, in their order, whatever process it came from.
 
     `function` can be imported by its name, jobs and results can be pickled. So many `processes` work on it, this one
-    included: by default one a core, but none for less than `WORTH_A_PROCESS` jobs. Raises what `function` raises.
-    What a process leaves undone that ended early (for want of memory, say) is done here.
+    included: by default one a core, but none for less than `WORTH_A_PROCESS` jobs; or `workers` that were made ready
+    by `helpers`. Raises what `function` raises. What a process leaves undone that ended early (for want of memory,
+    say) is done here.
 
     >>> on_all_cores(abs, [-1, 2, -3])
     [1, 2, 3]
     """
-    if processes is None:
-        processes = min(len(os.sched_getaffinity(0)), _MOST, 1 + len(jobs) // WORTH_A_PROCESS)
+    if workers is None:
+        workers = helpers(function, len(jobs)) if processes is None else _started(function, processes - 1)
     parts: SimpleQueue[_Part[Job]] = SimpleQueue()
     for start in range(0, len(jobs), _AT_ONCE):
         parts.put((start, jobs[start : start + _AT_ONCE]))
     results: dict[int, Result] = {}
     failed: list[Exception] = []
-
-    command = [sys.executable, "-m", __name__]
-    workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own command
-        for _ in range(processes - 1)
-    ]
     feeders = [Thread(target=_feed, args=(worker, function, parts, results, failed)) for worker in workers]
     for feeder in feeders:
         feeder.start()
@@ -76,8 +97,10 @@ def _feed(
     failed: list[Exception],
 ) -> None:
     with suppress(EOFError, OSError, pickle.UnpicklingError):
+        _answer(worker)  # that it is ready
         for start, part in _all(parts):
-            answer: Sequence[Result] | Exception = _asked(worker, (function, part))
+            _ask(worker, (function, part))
+            answer: Sequence[Result] | Exception = _answer(worker)
             if isinstance(answer, Exception):
                 failed.append(answer)
                 return
@@ -90,11 +113,14 @@ def _all(parts: "SimpleQueue[_Part[Job]]") -> Iterator[_Part[Job]]:
             yield parts.get_nowait()
 
 
-def _asked(worker: subprocess.Popen[bytes], question: object) -> Sequence[Result] | Exception:
+def _ask(worker: subprocess.Popen[bytes], question: object) -> None:
     assert worker.stdin is not None  # noqa: S101  it was opened so
-    assert worker.stdout is not None  # noqa: S101
     pickle.dump(question, worker.stdin)
     worker.stdin.flush()
+
+
+def _answer(worker: subprocess.Popen[bytes]) -> Sequence[Result] | Exception:
+    assert worker.stdout is not None  # noqa: S101  it was opened so
     answer: Sequence[Result] | Exception = pickle.load(worker.stdout)  # noqa: S301 - of our own process
     return answer
 

@@ -185,10 +185,10 @@ def comparison(
     `hockey_stick_index` (`hockey_stick`), `lapse_days` and `lapse_risk` (`lapse.thresholds`) are the account's, on each
     of its rows. Below 90 % of the days collected everything measured is null.
     """
-    fct_collection_span = collected(fct_collection_span)
     seen = followed(
         fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, fct_collection_span, as_of=as_of
     )
+    fct_collection_span = collected(fct_collection_span)
     lives = collected(arms(strata(nw.from_native(seen.people)).to_native()))
     sizes = _sized(seen, counts(lives))
     enough = sizes.filter(pl.col("is_enough")).select(*_COMPARISON, "lapse_days")

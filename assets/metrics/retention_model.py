@@ -29,7 +29,7 @@ from assets.metrics.people import (
     known_people,
     period_number,
 )
-from assets.metrics.processes import on_all_cores
+from assets.metrics.processes import helpers, on_all_cores
 from assets.metrics.relationship import opportunity_weeks, weeks_of
 
 HIDDEN_WEEKS = 4
@@ -155,6 +155,7 @@ def models(accounts: pl.LazyFrame, days: pl.LazyFrame, opportunities: pl.LazyFra
         .collect()
         .lazy()
     )
+    workers = helpers(_row, len(MODELS) * (1 + own.select(pl.len()).collect().item()))
     fitted = dict(_histories_by_fit(histories, own))
     held = dict(holdouts(days, opportunities, own))
     of_accounts = (
@@ -166,7 +167,7 @@ def models(accounts: pl.LazyFrame, days: pl.LazyFrame, opportunities: pl.LazyFra
         for fit in sorted(set(of_accounts["fit"]))
         for model in MODELS
     ]
-    rows = on_all_cores(_row, jobs)
+    rows = on_all_cores(_row, jobs, workers=workers)
     judged = pl.LazyFrame(rows, schema=_SCHEMA)
     return (
         of_accounts.lazy()
