@@ -1,6 +1,7 @@
 """One engine's rows against another's."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import narwhals as nw
@@ -46,6 +47,12 @@ def on_duckdb(frame: pl.DataFrame, connection: Any, name: str) -> nw.LazyFrame[A
     connection.execute(f'create or replace table "{name}" as from rows_to_bring')
     connection.unregister("rows_to_bring")
     return nw.from_native(connection.table(f'"{name}"'))
+
+
+def in_parquet(frame: pl.DataFrame, session: Any, file: Path) -> nw.LazyFrame[Any]:
+    """The rows as a Spark frame that reads them from a file, as a night does: many rows do not fit into Java's memory."""
+    frame.write_parquet(file)
+    return nw.from_native(session.read.parquet(str(file)))
 
 
 def on_spark(frame: pl.DataFrame, session: Any) -> nw.LazyFrame[Any]:

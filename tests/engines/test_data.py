@@ -14,7 +14,7 @@ from serve_webmention import serving
 
 from orchestration import cli, definitions
 from sources import demo
-from tests.engines.comparing import on_duckdb, on_spark
+from tests.engines.comparing import in_parquet, on_duckdb
 from tests.engines.frames import Tables, of_home
 from tests.engines.test_conformance import compare
 
@@ -81,12 +81,14 @@ def in_duckdb(tables: Tables, as_of: date) -> None:
         compare(tables, lambda name, frame: on_duckdb(frame, connection, name), as_of=as_of)
 
 
-def in_spark(tables: Tables, session: Any, as_of: date) -> None:
-    """Hold Spark against Polars."""
+def in_spark(tables: Tables, session: Any, as_of: date, folder: Path) -> None:
+    """Hold Spark against Polars; Spark reads from files in that folder."""
     brought: dict[str, nw.LazyFrame[Any]] = {}
 
     def put(name: str, frame: pl.DataFrame) -> nw.LazyFrame[Any]:
-        return brought[name] if name in brought else brought.setdefault(name, on_spark(frame, session))
+        if name not in brought:
+            brought[name] = in_parquet(frame, session, folder / f"{name}.parquet")
+        return brought[name]
 
     compare(tables, put, as_of=as_of)
 
@@ -106,17 +108,17 @@ def test_many_accounts_on_duckdb(maths: Tables) -> None:
 
 
 @pytest.mark.spark
-def test_demo_on_spark(demos: Tables, spark: Any) -> None:
-    in_spark(demos, spark, DEMO)
+def test_demo_on_spark(demos: Tables, spark: Any, tmp_path: Path) -> None:
+    in_spark(demos, spark, DEMO, tmp_path)
 
 
 @pytest.mark.spark
 @pytest.mark.shared
-def test_a_real_site_on_spark(site: Tables, spark: Any) -> None:
-    in_spark(site, spark, SITE)
+def test_a_real_site_on_spark(site: Tables, spark: Any, tmp_path: Path) -> None:
+    in_spark(site, spark, SITE, tmp_path)
 
 
 @pytest.mark.spark
 @pytest.mark.shared
-def test_many_accounts_on_spark(maths: Tables, spark: Any) -> None:
-    in_spark(maths, spark, MATHS)
+def test_many_accounts_on_spark(maths: Tables, spark: Any, tmp_path: Path) -> None:
+    in_spark(maths, spark, MATHS, tmp_path)
