@@ -10,9 +10,11 @@ import duckdb
 import polars as pl
 import pytest
 
+from orchestration.io import TablesIOManager
 from orchestration.publish import publish
-from orchestration.settings import CHECKOUT
+from orchestration.settings import CHECKOUT, Settings
 from orchestration.sole_use import sole_use
+from orchestration.spark_store import SparkStore
 from orchestration.warehouse import Warehouse, WarehouseError
 from quality.catalog.model import ContractError, empty
 from quality.catalog.tables import MARTS, TABLES
@@ -75,6 +77,46 @@ def test_a_frame_that_breaks_the_contract_is_not_written(warehouse: Warehouse) -
 
 def test_a_table_never_written_is_empty_and_typed(warehouse: Warehouse) -> None:
     assert warehouse.read("fct_interaction").collect().equals(empty(TABLES["fct_interaction"]))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        pl.col("account_id") == "a",
+        pl.col("account_id") != "it's",
+        pl.col("account_id").is_in(["a", "c"]),
+        pl.col("is_own"),
+        ~pl.col("is_own"),
+        (pl.col("name") > "a") & ~pl.col("is_own"),
+        pl.col("name").str.contains("^[b-z]"),
+        pl.col("account_id").is_null() | (pl.col("account_id") == pl.col("name")),
+        (pl.col("promise_days") > 7) & (pl.col("account_id") != "a"),
+        pl.col("timezone").ne_missing("UTC"),
+    ],
+)
+def test_a_condition_chooses_the_same_rows_in_the_file_as_in_memory(warehouse: Warehouse, condition: pl.Expr) -> None:
+    rows = accounts("a", "b", "c", "it's").with_columns(
+        is_own=pl.Series([True, False, True, False]),
+        promise_days=pl.Series([1.0, 7.0, 14.0, 30.0]),
+        name=pl.Series(["a", "x", "b", "c"]),
+    )
+    warehouse.write(ACCOUNT, rows)
+    chosen = warehouse.read("dim_account").filter(condition)
+    assert chosen.collect().rows() == rows.filter(condition).rows()
+    assert chosen.select("name").head(1).collect().rows() == rows.filter(condition).select("name").head(1).rows()
+
+
+def test_readers_share_a_frame_until_its_table_is_written(warehouse: Warehouse, tmp_path: Path) -> None:
+    tables = TablesIOManager(warehouse, Settings(home=tmp_path), SparkStore(Settings(home=tmp_path), warehouse))
+    tables.save(ACCOUNT, accounts("a"), None)
+    first = tables.load("dim_account", MONDAY, reader="mart_summary")
+    warehouse.close()  # as checks do between two steps
+    assert tables.load("dim_account", MONDAY, reader="mart_cadence") is first
+    assert first.collect()["account_id"].to_list() == ["a"]
+    tables.save(ACCOUNT, accounts("a", "b"), None)
+    second = tables.load("dim_account", MONDAY, reader="mart_summary")
+    assert second is not first
+    assert second.collect()["account_id"].to_list() == ["a", "b"]
 
 
 def test_roll_back_puts_the_version_before_back_and_keeps_the_rejected_rows(warehouse: Warehouse) -> None:
