@@ -4,10 +4,12 @@ The fits, and whether they may be believed, are `mart_retention_model`'s; what i
 histories only, however many people there are.
 """
 
+from collections.abc import Iterator
 from datetime import date
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from assets.metrics.bgbb import NAMES, BetaGeometricBetaBinomial
 from assets.metrics.people import collected
@@ -18,6 +20,7 @@ HORIZONS = {"p_active_4w": 4, "p_active_13w": 13}
 
 PROBABILITIES = tuple(f"{name}{end}" for name in ("p_alive", *HORIZONS) for end in ("", "_low", "_high"))
 HISTORY = ("repeat_weeks", "last_week", "opportunity_weeks")
+Whole = NDArray[np.int64]
 _FIT = ("model", *NAMES, "log_covariance")
 _NO_START = "start unknown, or first active in the running week"
 _NO_MODEL = "inbound not collected, so no retention model"
@@ -52,12 +55,14 @@ def with_expectations(people: pl.LazyFrame, mart_retention_model: pl.LazyFrame, 
         .collect()
     )
     models = {row["fit"]: _model(row) for row in known.unique("fit").collect().iter_rows(named=True)}
-    parts = [
-        rows.with_columns(_probabilities(models[fit], rows))
-        for (fit,), rows in asked.partition_by("fit", as_dict=True, maintain_order=True).items()
-    ]
-    nothing = asked.clear().with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in PROBABILITIES)
-    answered = pl.concat([nothing, *parts]).lazy()
+    parts = [_probabilities(models[fit], *(rows[name].to_numpy() for name in HISTORY)) for fit, rows in _by_fit(asked)]
+    found = np.concatenate([np.empty((len(PROBABILITIES), 0)), *parts], axis=1)
+    # In order of the fits, as the histories are. NaN is no interval.
+    answered = (
+        asked.with_columns(pl.Series(name, values) for name, values in zip(PROBABILITIES, found, strict=True))
+        .lazy()
+        .with_columns(pl.col(PROBABILITIES).fill_nan(None))
+    )
     is_unknown = pl.col("opportunity_weeks").is_null()
     is_fitted = pl.col("fit").is_not_null()
     return (
@@ -92,15 +97,16 @@ def _model(row: dict[str, object]) -> BetaGeometricBetaBinomial:
     )
 
 
-def _probabilities(model: BetaGeometricBetaBinomial, rows: pl.DataFrame) -> list[pl.Series]:
-    """The columns of `PROBABILITIES` for distinct histories; NaN (no interval) becomes null."""
-    x, t_x, n = (rows[name].to_numpy() for name in HISTORY)
+def _by_fit(asked: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    for (fit,), rows in asked.partition_by("fit", as_dict=True, maintain_order=True).items():
+        yield int(fit), rows
+
+
+def _probabilities(model: BetaGeometricBetaBinomial, x: Whole, t_x: Whole, n: Whole) -> NDArray[np.float64]:
+    """A row for each of `PROBABILITIES`, a column for each of these distinct histories; NaN where there is no interval."""
     value, low, high = model.outlook(x, t_x, n, tuple(HORIZONS.values()))
     found = [value[0], low[0], high[0]]
     for i in range(1, len(value)):
         found += [1 - value[i], 1 - high[i], 1 - low[i]]
     # Rounded: what is left of the last digits depends on the machine.
-    return [
-        pl.Series(name, np.round(np.clip(values, 0.0, 1.0), 12)).fill_nan(None)
-        for name, values in zip(PROBABILITIES, found, strict=True)
-    ]
+    return np.round(np.clip(np.stack(found), 0.0, 1.0), 12)
