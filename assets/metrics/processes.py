@@ -33,7 +33,9 @@ def helpers(function: Callable[[Job], Result], jobs: int) -> Helpers:
     They take about a second to be ready, in which this process may prepare the jobs. Hand them to `on_all_cores`,
     which ends them; nobody else does.
     """
-    return _started(function, min(len(os.sched_getaffinity(0)), _MOST, 1 + jobs // WORTH_A_PROCESS) - 1)
+    # Those this process may use, where the system tells (Linux), else all there are.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _started(function, min(cores, _MOST, 1 + jobs // WORTH_A_PROCESS) - 1)
 
 
 def _started(function: Callable[[Job], Result], processes: int) -> Helpers:
