@@ -20,11 +20,18 @@ MEASURED: Mapping[str, Engine] = {
 """What `auto` takes: the faster one by `python -m orchestration.bench_engines` (docs/performance.md), Polars where none is named."""
 
 
-def engine_of(settings: Settings, table: str) -> Engine:
-    """The engine for a table. With a memory limit `auto` is DuckDB: it can put on disk what does not fit."""
+LARGE = 10_000_000
+"""Rows of `fold_relationship_day` beyond which Polars may need more than 8 GB: 3.5 million took 4.7."""
+
+
+def engine_of(settings: Settings, table: str, fold_rows: int = 0) -> Engine:
+    """The engine for a table, where the largest fold has so many rows.
+
+    With a memory limit, and with large folds, `auto` is DuckDB: it can put on disk what does not fit.
+    """
     match settings.engine:
         case "auto":
-            return "duckdb" if settings.memory else MEASURED.get(table, "polars")
+            return "duckdb" if settings.memory or fold_rows > LARGE else MEASURED.get(table, "polars")
         case "duckdb":
             return "duckdb"
         case "spark":

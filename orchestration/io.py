@@ -84,7 +84,8 @@ class TablesIOManager(dg.IOManager):
 
     def load(self, name: str, as_of: date | None, *, reader: str | None = None, part: str | None = None) -> Any:
         """A catalogue table, or the `part` of its rows that is needed, in the engine chosen for `reader`, a table; else in Polars."""
-        match engine_of(self.settings, reader) if reader else "polars":
+        rows = self.warehouse.rows("fold_relationship_day") if reader else 0
+        match engine_of(self.settings, reader, rows) if reader else "polars":
             case "duckdb":
                 return self.warehouse.relation(name, as_of, part=part)
             case "spark":

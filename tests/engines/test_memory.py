@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from assets.metrics import fold
-from orchestration.engines import engine_of
+from orchestration.engines import LARGE, engine_of
 from orchestration.settings import Settings
 from orchestration.warehouse import Warehouse
 from quality.catalog.model import ContractError, empty
@@ -85,3 +85,6 @@ def test_auto_is_what_was_measured_and_with_a_limit_duckdb(tmp_path: Path) -> No
     assert [engine(engine=name) for name in ("polars", "duckdb", "spark")] == ["polars", "duckdb", "spark"]
     assert engine(memory="4GB") == "duckdb"
     assert engine() in ("polars", "duckdb")
+    home = Settings(home=tmp_path)
+    assert [engine_of(home, "mart_growth_week", rows) for rows in (LARGE, LARGE + 1)] == ["polars", "duckdb"]
+    assert engine_of(Settings(home=tmp_path, engine="polars"), "mart_growth_week", LARGE + 1) == "polars"
