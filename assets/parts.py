@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from assets.staging import activity
+from assets.urls import PARTS as PARTS_OF_ADDRESS
 from quality.catalog.staging import SOURCES, staged
 from quality.catalog.tables import TABLES
 
@@ -67,11 +68,7 @@ class Parts:
 _KEY = ("account_id", "platform", "interaction")
 _ID = "replace({0}account_id, '/', '%2F') || '/' || replace({0}platform, '/', '%2F') || '/' || {0}interaction"
 """`assets.resolve.published_id` in SQL."""
-_PAGE = (
-    "lower(regexp_extract({0}, '{1}', 1)) || rtrim(regexp_extract({0}, '{1}', 2), '/')",
-    r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#@]*@)?(?:[Ww]{{3}}\.)?([^/?#:]+)(?::\d+)?([^?#]*)",
-)
-"""`assets.urls.match_key` in SQL, its braces doubled."""
+_ADDRESS = PARTS_OF_ADDRESS.replace("{", "{{").replace("}", "}}")
 _BLANK = " || ".join(
     f"chr({code})"
     for code in (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
@@ -80,7 +77,9 @@ _BLANK = " || ".join(
 
 
 def _page(column: str) -> str:
-    return _PAGE[0].format(column, _PAGE[1])
+    """`assets.urls.match_key` in SQL; what is no address is empty here, and null there."""
+    host, path = (f"regexp_extract({column}, '{_ADDRESS}', {group})" for group in (1, 2))
+    return f"lower({host}) || rtrim({path}, '/')"
 
 
 def _stripped(column: str) -> str:

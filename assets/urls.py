@@ -2,7 +2,8 @@
 
 import polars as pl
 
-_PARTS = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#@]*@)?(?:[Ww]{3}\.)?([^/?#:]+)(?::\d+)?([^?#]*)"
+PARTS = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#@]*@)?(?:[Ww]{3}\.)?([^/?#:]+)(?::\d+)?([^?#]*)"
+"""Of an address: 1 the host without `www.` and port, 2 the path. Also read by DuckDB (`assets/parts.py`)."""
 
 
 def host(address: pl.Expr) -> pl.Expr:
@@ -11,7 +12,7 @@ def host(address: pl.Expr) -> pl.Expr:
     >>> pl.select(host(pl.lit("https://www.Example.org:8080/a"))).item()
     'example.org'
     """
-    return address.str.extract(_PARTS, 1).str.to_lowercase()
+    return address.str.extract(PARTS, 1).str.to_lowercase()
 
 
 def match_key(address: pl.Expr) -> pl.Expr:
@@ -20,7 +21,7 @@ def match_key(address: pl.Expr) -> pl.Expr:
     >>> pl.select(match_key(pl.lit("http://www.example.org/a/?utm_source=x#top"))).item()
     'example.org/a'
     """
-    return host(address) + address.str.extract(_PARTS, 2).str.strip_chars_end("/")
+    return host(address) + address.str.extract(PARTS, 2).str.strip_chars_end("/")
 
 
 def author_key(address: pl.Expr) -> pl.Expr:

@@ -1,4 +1,4 @@
-"""What collecting many accounts takes: accounts a minute and memory, from a web of feeds on loopback.
+"""What collecting many accounts takes: seconds and memory, from a web of feeds on loopback.
 
 `figures()` measures each number of accounts in a process of its own, through the assets that a night runs: so
 the peak of memory is that of collecting so many and of nothing before. The second night finds nothing new.
@@ -35,16 +35,6 @@ class Collected:
     rss_before_mib: int
     rss_mib: int
     at_once_per_host: int
-
-    @property
-    def accounts_per_minute(self) -> float:
-        """How many accounts a minute the first night read."""
-        return 60 * self.accounts / self.seconds
-
-    @property
-    def accounts_per_minute_again(self) -> float:
-        """How many accounts a minute the second night read."""
-        return 60 * self.accounts / self.seconds_again
 
 
 def figures(*, accounts: Sequence[int] = (1_000, 4_000), hosts: int = 500) -> list[Collected]:

@@ -16,7 +16,8 @@ from typing import Any
 import duckdb
 
 from orchestration.change_log import Making
-from orchestration.warehouse import DAY_VIEW, Warehouse, enforced, stored_in
+from orchestration.storage import enforced, stored_in
+from orchestration.warehouse import DAY_VIEW, Warehouse
 from quality.catalog.core import TABLES as CORE_TABLES
 from quality.catalog.tables import TABLES
 from quality.render import comments
@@ -221,10 +222,6 @@ def _skeleton(size: Size) -> str:
     from (select p, account, is_spike, weeks, extra, unnest(weeks) as week, generate_subscripts(weeks, 1) as i from own)
     order by week, account, p
     """  # noqa: S608 - numbers
-
-
-def _primary(account: str) -> str:
-    return f"({account} % {len(PLATFORMS)})"
 
 
 def _platform(account: str, person: str = "-1") -> str:

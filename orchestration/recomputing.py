@@ -19,7 +19,8 @@ from assets.ingest import empty_raw
 from assets.metrics.visible import cutoff, end_of
 from assets.parts import PARTS, Parts, code
 from orchestration.change_log import Making, Written
-from orchestration.warehouse import Warehouse, enforced, in_row_groups, ordered, stored_in
+from orchestration.storage import enforced, in_row_groups, ordered, stored_in
+from orchestration.warehouse import Warehouse
 from quality.catalog.model import ContractError, Table, empty, enforce
 from quality.catalog.staging import staged as staged_as
 from quality.catalog.tables import TABLES

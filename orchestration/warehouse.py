@@ -6,25 +6,24 @@ the rows of its own `as_of` to the schema `past`, which nobody reads afterwards.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 from polars.io.plugins import register_io_source
 
 from assets.metrics.engines import KEPT
 from orchestration.change_log import WRITTEN, ChangeLog, Making
 from orchestration.sole_use import WarehouseError, hold, let_go
-from quality.catalog.model import ContractError, Dtype, Table, check_columns, empty, enforce
+from orchestration.storage import enforced, in_row_groups, ordered, sorted_as_stored, stored_in
+from quality.catalog.model import ContractError, Table, empty, enforce
 from quality.catalog.tables import TABLES
 from quality.render import comments
 
 PAST = "past"
-ROW_GROUP = 122_880
 _PLAIN = (pl.String(), pl.Int64(), pl.Boolean())
 """What conditions may be on that DuckDB and Polars judge alike, row by row."""
 DAY_VIEW = """
@@ -47,62 +46,6 @@ def _opening(said: str) -> str:
         return "it is no DuckDB file. Put a backup in its place, or move it away and collect and import again."
     first = said.splitlines()[0].removeprefix("IO Error: ").rstrip(".! ")
     return f"{first}. Check the file, its folder and the space on the disk."
-
-
-def enforced(table: Table, columns: Sequence[str]) -> str:
-    """A query for the rows of the view `rows_of_relation` in contract order, with the table's types; NaN is null.
-
-    Raises `ContractError` where a column is missing or not declared.
-    """
-    check_columns(table, columns)
-    typed = (
-        f'nullif(cast("{c.name}" as {c.dtype.duckdb}), \'nan\'::double) as "{c.name}"'
-        if c.dtype is Dtype.FLOAT
-        else f'cast("{c.name}" as {c.dtype.duckdb}) as "{c.name}"'
-        for c in table.columns
-    )
-    return f"select {', '.join(typed)} from rows_of_relation"  # noqa: S608 - names come from the catalogue
-
-
-def stored_in(table: Table) -> str:
-    """The columns of a table of the catalogue, for `create table`."""
-    return ", ".join(f'"{column.name}" {column.dtype.duckdb}' for column in table.columns)
-
-
-def ordered(table: Table) -> str:
-    """The order of the rows in storage: by month where the table is read by month, then by key."""
-    month = [f"date_trunc('month', \"{table.month_of}\")"] if table.month_of else []
-    return ", ".join([*month, *(f'"{name}"' for name in table.key)])
-
-
-def sorted_as_stored(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows in that order."""
-    if table.month_of is None:
-        return rows if is_sorted(rows, table.key) else rows.sort(table.key)
-    day = pl.col(table.month_of)
-    return rows.sort(day.dt.year().cast(pl.Int32) * 12 + day.dt.month().cast(pl.Int32), *table.key)
-
-
-def is_sorted(rows: pl.DataFrame, key: Sequence[str]) -> bool:
-    """Whether the rows are in the order of the key: looking costs a fiftieth of sorting.
-
-    >>> rows = pl.DataFrame({"a": [1, 1, 2], "b": [1, 2, 1]})
-    >>> is_sorted(rows, ("a", "b")), is_sorted(rows, ("b", "a"))
-    (True, False)
-    """
-    is_before = pl.lit(value=False)
-    for name in reversed(key):
-        here, last = pl.col(name), pl.col(name).shift(1)
-        is_before = (here < last) | ((here == last) & is_before)
-    return not rows.select(is_before.any()).item()
-
-
-def in_row_groups(rows: pl.DataFrame) -> pa.RecordBatchReader:
-    """The rows for DuckDB in parts as large as its row groups, each made while others are being written."""
-    schema = rows.head(0).to_arrow().schema
-    slices = rows.iter_slices(ROW_GROUP)
-    parts = (batch for part in slices for batch in part.rechunk().to_arrow().to_batches())
-    return pa.RecordBatchReader.from_batches(schema, parts)
 
 
 class Warehouse:
@@ -298,7 +241,7 @@ class Warehouse:
             rows = sorted_as_stored(table, rows)
         connection = self.connect()
         connection.register("incoming_rows", in_row_groups(rows))
-        # Marts repeat their texts (accounts, platforms, notes): looking for what FSST would save costs a fifth of the time.
+        # Marts repeat their texts (accounts, platforms, notes): looking for what FSST would save costs a tenth of the time.
         tried = "fsst" if table.layer == "marts" else ""
         connection.execute(f"set disabled_compression_methods = '{tried}'")
         try:

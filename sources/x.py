@@ -278,13 +278,6 @@ class _User:
             )
             self.api.check()
 
-    def _is_list_due(self, kind: str, post: str, shown: int | None) -> bool:
-        name, memory = f"{kind}:{post}", self.visit.memory
-        unread, last = memory.complete.get(f"unread:{name}"), memory.complete.get(name)
-        if unread and (last is None or last < unread):
-            return is_due(published_at(post), last_complete=unread, read_at=self.visit.read_at)
-        return self.visit.is_due(name, published_at(post), post=post, counts={kind: shown})
-
     def _list_of(self, kind: str, post: str, claimed: int) -> Iterator[Batch]:
         """Who liked, shared or quoted a post. A list that would not be finished is not begun."""
         each, least = (2, 10) if kind == "quotes" else (1, 1)

@@ -21,6 +21,7 @@ from assets.metrics.coverage import ALL
 from assets.metrics.engines import beside, kept
 from assets.metrics.intervals import Z95
 from assets.metrics.maximum_likelihood import RetentionModel
+from assets.metrics.opportunity_weeks import opportunity_weeks, weeks_of
 from assets.metrics.people import (
     active_days_together,
     beginnings,
@@ -30,7 +31,6 @@ from assets.metrics.people import (
     period_number,
 )
 from assets.metrics.processes import helpers, on_all_cores
-from assets.metrics.relationship import opportunity_weeks, weeks_of
 
 HIDDEN_WEEKS = 4
 MINIMUM_PEOPLE = 200
@@ -143,7 +143,7 @@ def retention_model(
 def models(accounts: pl.LazyFrame, days: pl.LazyFrame, opportunities: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
     """The mart from active days of known people and numbered opportunity weeks: `account_id` has every account.
 
-    `days` has `account_id, person_id, day` (and `month`), `opportunities` what `relationship.opportunity_weeks` gives.
+    `days` has `account_id, person_id, day` (and `month`), `opportunities` what `opportunity_weeks` gives.
     """
     histories = collected(weeks_of(nw.from_native(days), nw.from_native(opportunities)).to_native())
     own = (

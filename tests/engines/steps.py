@@ -17,6 +17,7 @@ from assets.metrics import (
     growth,
     lapse,
     listening,
+    opportunity_weeks,
     people,
     relationship,
     retention,
@@ -67,7 +68,7 @@ STEPS: dict[str, Step] = {
     "tie_states": Step(relationship.tie_states, ("days",)),
     "totals": Step(relationship.totals, ("persons",)),
     "platforms_of": Step(relationship.platforms_of, ("persons",)),
-    "weeks_of": Step(relationship.weeks_of, ("days", "opportunities")),
+    "weeks_of": Step(opportunity_weeks.weeks_of, ("days", "opportunities")),
     "clocked": Step(_clocked, ("days", "clock_days")),
     "silences": Step(lapse.silences, ("clocked", "ends")),
     "lifetimes": Step(lapse.lifetimes, ("silences", "limits")),
@@ -91,7 +92,7 @@ def _begun(reference: Tables, as_of: date) -> pl.LazyFrame:
 
 
 def _opportunities(reference: Tables, as_of: date) -> pl.LazyFrame:
-    return relationship.opportunity_weeks(
+    return opportunity_weeks.opportunity_weeks(
         reference["persons"].lazy(), reference["dim_post"].lazy(), reference["fct_collection_span"].lazy(), as_of=as_of
     )
 

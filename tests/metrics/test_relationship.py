@@ -12,16 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.metrics.bgbb import NAMES
+from assets.metrics.opportunity_weeks import opportunity_weeks, weeks_of
 from assets.metrics.people import active_days, day_number, persons
 from assets.metrics.relationship import (
-    opportunity_weeks,
     platforms_of,
     relationship,
     rhythms,
     tie_state,
     tie_states,
     totals,
-    weeks_of,
 )
 from quality.catalog import marts
 from quality.catalog.model import empty, enforce
