@@ -143,8 +143,13 @@ def _active(people: People) -> People:
 
 @once
 def known_people(fold_relationship_day: IntoLazyFrame, dim_identity: IntoLazyFrame, *, as_of: date) -> People:
-    """`persons` with what most metrics of people ask of a day, kept; the same frames are read once."""
-    return numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), *_OFTEN)
+    """`persons` with what most metrics of people ask of a day, kept; the same frames are read once.
+
+    A metric that asks less of a day may be given a fold with less.
+    """
+    people = persons(fold_relationship_day, dim_identity, as_of=as_of)
+    there = people.collect_schema().names()
+    return numbered(people, *(name for name in _OFTEN if name in there))
 
 
 def on_several_platforms(rows: People) -> People:
