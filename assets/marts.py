@@ -175,7 +175,7 @@ def mart_summary(
 ) -> pl.LazyFrame:  # fmt: skip
     """The three questions in numbers, now and a quarter ago."""
     then = as_of - summary.QUARTER
-    months, cohorts = summary.of_all_platforms(mart_growth_month, mart_retention_cohort)
+    months, cohorts = summary.of_all_platforms(mart_growth_month, mart_retention_cohort, since=then)
     people_then = concentration.people_as_of(fold_relationship_day, dim_identity, as_of=then)
     circle, circle_then = (
         concentration.concentration(people, fct_collection_span, as_of=day)

@@ -100,7 +100,7 @@ def _asked(
     dim_account: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> tuple[pl.LazyFrame, pl.LazyFrame, pl.LazyFrame]:
     """Of whom there is a row, what is known of the accounts, and the spans, each computed once."""
-    spans = collected(fct_collection_span)
+    spans = coverage.spans_read(fct_collection_span)
     accounts = _computed(dim_account.select("account_id", "timezone", "promise_days"))
     return _computed(offering(spans, as_of=as_of)), accounts, spans
 

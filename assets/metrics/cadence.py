@@ -134,6 +134,7 @@ def cadence(
     without two posts in the 180 days before the window, or less than 0.9 of those collected.
     """
     end = _micros(end_of(as_of))
+    fct_collection_span = coverage.spans_read(fct_collection_span)
     holes = coverage.missing(fct_collection_span, stream="posts", as_of=as_of)
     accounts = dim_account.select("account_id", "timezone", "promise_days")
     zones = accounts.select(pl.col("timezone").unique().sort()).collect()["timezone"].to_list()
@@ -204,6 +205,7 @@ def cadence_week(dim_post: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, a
     the first post, if earlier) to the week of `as_of`. That one may still be running: it is listed so that the weeks add
     up to all posts. `active_days` are UTC days, `coverage_share` is of the week's days since birth and up to `as_of`.
     """
+    fct_collection_span = coverage.spans_read(fct_collection_span)
     born = coverage.births(fct_collection_span, stream="posts", as_of=as_of)
     posts = _with_all(
         _posts(dim_post, born, as_of=as_of).select(*_KEYS, pl.col("published_at").dt.date().alias("date"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from assets.metrics.intervals import Z95
+from assets.metrics.normal import Z95
 
 DECILES = 10
 

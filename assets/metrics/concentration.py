@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import narwhals as nw
 import polars as pl
 
-from assets.metrics.coverage import ALL, births, coverage_share
+from assets.metrics.coverage import ALL, births, coverage_share, spans_read
 from assets.metrics.engines import joined
 from assets.metrics.people import MINIMUM_COVERAGE, collected, numbered, persons
 from assets.metrics.relationship import MEASURES, VALUE_DAYS, platforms_of, totals
@@ -50,7 +50,7 @@ def concentration(people: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as
     `multi_platform_share` is the share of people with inbound on two platforms or more (`platforms` >= 2), n all
     people; null where fewer than two platforms offer inbound or nobody came. Both are complete counts: no interval.
     """
-    fct_collection_span = collected(fct_collection_span)
+    fct_collection_span = spans_read(fct_collection_span)
     counted = collected(
         people.group_by("account_id").agg(
             fewest_for_half(pl.col("value_365d")).alias("people_for_half_of_value"),

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from assets.metrics.engines import collected
+from assets.metrics.once import once
 
 ALL = "all"
 """The platform that means every platform of the account together."""
@@ -21,6 +22,13 @@ _DAY = timedelta(days=1)
 _YEAR = timedelta(days=364)
 
 
+@once
+def spans_read(fct_collection_span: pl.LazyFrame) -> pl.LazyFrame:
+    """The spans, read: whoever asks for several things of the same spans begins with this, and shares what is found."""
+    return collected(fct_collection_span)
+
+
+@once
 def births(fct_collection_span: pl.LazyFrame, *, stream: str, as_of: date) -> pl.LazyFrame:
     """Since when a stream can be judged: its birth, and the first day that was collected.
 
@@ -42,9 +50,10 @@ def births(fct_collection_span: pl.LazyFrame, *, stream: str, as_of: date) -> pl
         pl.lit(ALL).alias("platform"), pl.col("birth_date").min(), pl.col("covered_from").min()
     )
     columns = (*_KEYS, "birth_date", "covered_from")
-    return pl.concat([each.select(columns), together.select(columns)]).sort(_KEYS)
+    return collected(pl.concat([each.select(columns), together.select(columns)]).sort(_KEYS))
 
 
+@once
 def missing(fct_collection_span: pl.LazyFrame, *, stream: str, as_of: date) -> pl.LazyFrame:
     """The days since its birth on which a stream was not collected, up to and including `as_of`.
 
@@ -55,7 +64,7 @@ def missing(fct_collection_span: pl.LazyFrame, *, stream: str, as_of: date) -> p
     spans = _offered(fct_collection_span.filter(pl.col("stream") == stream), as_of=as_of)
     each = _missing(spans, _KEYS, as_of)
     together = _merged(each.with_columns(pl.lit(ALL).alias("platform")), _KEYS)
-    return pl.concat([each, together]).sort(*_KEYS, "from_date")
+    return collected(pl.concat([each, together]).sort(*_KEYS, "from_date"))
 
 
 def coverage_share(
@@ -225,14 +234,16 @@ def _share(windows: pl.LazyFrame, spans: pl.LazyFrame, *, by: Sequence[str], as_
         pl.max_horizontal("from_date", "_birth").cast(pl.Int64).alias("_window_start"),
         pl.min_horizontal(pl.col("to_date").cast(pl.Int64) + 1, day_after_as_of).alias("_window_stop"),
     )
+    days = pl.col("_window_stop") - pl.col("_window_start")
+    is_offered = pl.col("_birth").is_not_null() & (days > 0)
+    own = ("_birth", "_window_start", "_window_stop")
+    if spans.collect().is_empty():  # most nights: all of a window that there is
+        return clipped.with_columns(pl.when(is_offered).then(1.0).alias("coverage_share")).drop(own)
     at_start = uncovered_before(clipped, spans, at="_window_start", by=by)
     at_start = at_start.rename({"uncovered": "_at_start"}).drop("is_uncovered")
-    days = pl.col("_window_stop") - pl.col("_window_start")
     uncovered = pl.col("uncovered") - pl.col("_at_start")
     return (
         uncovered_before(at_start, spans, at="_window_stop", by=by)
-        .with_columns(
-            pl.when(pl.col("_birth").is_not_null() & (days > 0)).then((days - uncovered) / days).alias("coverage_share")
-        )
-        .drop("_birth", "_window_start", "_window_stop", "_at_start", "uncovered", "is_uncovered")
+        .with_columns(pl.when(is_offered).then((days - uncovered) / days).alias("coverage_share"))
+        .drop(*own, "_at_start", "uncovered", "is_uncovered")
     )

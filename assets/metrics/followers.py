@@ -76,6 +76,7 @@ def followers(
         .collect()
         .lazy()
     )
+    fct_collection_span = coverage.spans_read(fct_collection_span)
     holes = coverage.missing(fct_collection_span, stream="inbound", as_of=as_of)
     offered = coverage.births(fct_collection_span, stream="inbound", as_of=as_of).select(_KEYS)
     shown = log.select(_KEYS).unique().join(offered, on=_KEYS, how="semi").with_columns(is_shown=pl.lit(value=True))

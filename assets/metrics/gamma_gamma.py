@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
-from assets.metrics.intervals import Z95
+from assets.metrics.normal import Z95
 
 Floats = NDArray[np.float64]
 

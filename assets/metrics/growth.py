@@ -10,7 +10,7 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
-from assets.metrics.coverage import ALL, coverage_share, missing
+from assets.metrics.coverage import ALL, coverage_share, missing, spans_read
 from assets.metrics.engines import kept
 from assets.metrics.people import (
     DAYS_TO_1970,
@@ -187,7 +187,7 @@ def growth(
     gross_retention compare the strength of ties with a year ago (`strength_a_year_apart`), null where one of the
     two windows of 90 days is not covered, inbound or (where it is offered) outbound.
     """
-    fct_collection_span = collected(fct_collection_span)
+    fct_collection_span = spans_read(fct_collection_span)
     people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     days, several = active_days_once(people)
     calendar = _calendar(

@@ -12,8 +12,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-Z95 = 1.959963984540054
-"""The 97.5 % quantile of the standard normal distribution."""
+from assets.metrics.normal import Z95
 
 _BLOCK = 1_000_000
 

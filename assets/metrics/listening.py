@@ -16,7 +16,7 @@ import polars as pl
 from narwhals.typing import IntoLazyFrame
 
 from assets.metrics import coverage, survival
-from assets.metrics.coverage import ALL
+from assets.metrics.coverage import ALL, spans_read
 from assets.metrics.engines import beside, collected
 from assets.metrics.people import People
 from assets.metrics.visible import end_of
@@ -152,7 +152,7 @@ def waiting(
     at least 0.9 of the outbound days since the opening were collected: else the answer may be there, unread. Somebody
     who opened on two platforms at one moment waits once, on the first of them by name.
     """
-    fct_collection_span = collected(fct_collection_span)
+    fct_collection_span = spans_read(fct_collection_span)
     both = both_offered(fct_collection_span, as_of=as_of)
     end = pl.lit(end_of(as_of))
     is_open = pl.col("answered_at").is_null() & (end - pl.col("opened_at") <= LIMIT)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from assets.metrics.intervals import Z95
 from assets.metrics.maximiser import Estimate, Nearby
+from assets.metrics.normal import Z95
 
 Floats = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 def once(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, with its last result kept for as long as its first argument lives.
+    """The function, with its last result for each set of keywords kept for as long as its first argument lives.
 
     The same objects as arguments, and equal keywords, give it again. Results must be computed already (`collected`,
     `kept`), or they would keep their own arguments alive.
@@ -22,20 +22,22 @@ def once(function: Callable[P, R]) -> Callable[P, R]:
     >>> seen = []
     >>> count = once(lambda frame, *, day: seen.append(day) or len(seen))
     >>> frame = Frame()
-    >>> count(frame, day=1), count(frame, day=1), count(Frame(), day=1), count(frame, day=2)
-    (1, 1, 2, 3)
+    >>> count(frame, day=1), count(frame, day=1), count(Frame(), day=1), count(frame, day=2), count(frame, day=1)
+    (1, 1, 2, 3, 1)
     """
-    kept: dict[int, tuple[tuple[Any, ...], dict[str, Any], R]] = {}
+    kept: dict[int, dict[frozenset[tuple[str, Any]], tuple[tuple[Any, ...], R]]] = {}
 
     def remembering(*args: P.args, **kwargs: P.kwargs) -> R:
         first, others = args[0], args[1:]
-        known = kept.get(id(first))
-        if known is not None and known[1] == kwargs and _are_same(known[0], others):
-            return known[2]
+        of_first, keywords = kept.get(id(first)), frozenset(kwargs.items())
+        known = of_first.get(keywords) if of_first is not None else None
+        if known is not None and _are_same(known[0], others):
+            return known[1]
         result = function(*args, **kwargs)
-        if known is None:
+        if id(first) not in kept:
+            kept[id(first)] = {}
             weakref.finalize(first, kept.pop, id(first), None)
-        kept[id(first)] = (others, dict(kwargs), result)
+        kept[id(first)][keywords] = (others, result)
         return result
 
     remembering.__name__, remembering.__doc__ = function.__name__, function.__doc__

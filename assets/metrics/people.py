@@ -222,6 +222,7 @@ def numbered(people: People, *measures: str) -> People:
     return nw.from_native(collected(people.to_native().with_columns(pl.col("person_id").cast(pl.Categorical))))
 
 
+@once
 def beginnings(
     dim_post: pl.LazyFrame, dim_profile: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> pl.LazyFrame:
@@ -253,9 +254,8 @@ def beginnings(
     # A person seen before the stream's first day (a platform told of an earlier time) is no less known.
     always = pl.lit(-DAYS_TO_1970, dtype=pl.Int64)
     known = pl.when("is_truncated").then(pl.col("after_day")).otherwise(always).alias("known_from")
-    return (
-        after.with_columns(known).select(*_KEYS, "birth_day", "covered_from", "known_from", "is_truncated").sort(_KEYS)
-    )
+    columns = (*_KEYS, "birth_day", "covered_from", "known_from", "is_truncated")
+    return collected(after.with_columns(known).select(columns).sort(_KEYS))
 
 
 def after_covered_days(
@@ -288,6 +288,7 @@ def after_covered_days(
     )
 
 
+@once
 def patchy_periods(fct_collection_span: pl.LazyFrame, *, as_of: date, period: Period) -> pl.LazyFrame:
     """Periods since birth with a day of inbound not collected: `account_id, platform, period, coverage_share`.
 
@@ -311,4 +312,4 @@ def patchy_periods(fct_collection_span: pl.LazyFrame, *, as_of: date, period: Pe
         .pipe(collected)
     )
     judged = coverage_share(windows, fct_collection_span, stream="inbound", as_of=as_of)
-    return judged.select(*_KEYS, "period", "coverage_share")
+    return collected(judged.select(*_KEYS, "period", "coverage_share"))

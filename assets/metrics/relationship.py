@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import narwhals as nw
 import polars as pl
 
-from assets.metrics.coverage import ALL, births, coverage_share
+from assets.metrics.coverage import ALL, births, coverage_share, spans_read
 from assets.metrics.engines import beside, joined, kept
 from assets.metrics.expectation import with_expectations
 from assets.metrics.growth import lifecycle_states
@@ -220,10 +220,10 @@ def relationship(
     where less than 90 % of the silence was collected. Probabilities are those of
     `expectation.with_expectations`.
     """
-    fct_collection_span = collected(fct_collection_span)
+    fct_collection_span = spans_read(fct_collection_span)
     people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active", *MEASURES)
     days = kept(active_days_together(people))
-    begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
+    begun = beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of)
     opportunities = opportunity_weeks(people, dim_post, fct_collection_span, as_of=as_of)
     accounts = _accounts(begun, fct_collection_span, as_of=as_of)
     parts = (

@@ -11,6 +11,7 @@ import polars as pl
 
 from assets.metrics.bgbb import fit_bgbb
 from assets.metrics.bgnbd import fit_bgnbd, fit_mbgnbd
+from assets.metrics.coverage import spans_read
 from assets.metrics.engines import beside, kept
 from assets.metrics.intervals import wilson
 from assets.metrics.people import (
@@ -78,9 +79,9 @@ def cohort(
     `is_right_edge` marks the last 3 complete months, in which `retained_or_later` can still grow much. People whose
     start is unknown (left truncation) are in no cohort.
     """
-    fct_collection_span = collected(fct_collection_span)
+    fct_collection_span = spans_read(fct_collection_span)
     people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
-    begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
+    begun = beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of)
     days, several = active_days_once(people, begun)
     seen = collected(with_only_platform_as_all(kept(months_after_contact(days, beside(begun, days))), several))
     last = last_complete(as_of, "month")

@@ -8,8 +8,9 @@ from datetime import date
 import narwhals as nw
 import polars as pl
 
-from assets.metrics.coverage import ALL
-from assets.metrics.intervals import Z95, wilson
+from assets.metrics.coverage import ALL, spans_read
+from assets.metrics.intervals import wilson
+from assets.metrics.normal import Z95
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
     collected,
@@ -188,7 +189,7 @@ def comparison(
     seen = followed(
         fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, fct_collection_span, as_of=as_of
     )
-    fct_collection_span = collected(fct_collection_span)
+    fct_collection_span = spans_read(fct_collection_span)
     lives = collected(arms(strata(nw.from_native(seen.people)).to_native()))
     sizes = _sized(seen, counts(lives))
     enough = sizes.filter(pl.col("is_enough")).select(*_COMPARISON, "lapse_days")

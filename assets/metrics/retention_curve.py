@@ -10,7 +10,7 @@ from typing import NamedTuple
 import narwhals as nw
 import polars as pl
 
-from assets.metrics.coverage import ALL, coverage_share
+from assets.metrics.coverage import ALL, coverage_share, spans_read
 from assets.metrics.engines import beside, joined, kept
 from assets.metrics.lapse import clock, clocked, lifetimes, silences, thresholds
 from assets.metrics.once import once
@@ -109,7 +109,7 @@ def followed(
     People of unknown start (left truncation) are out, in the account's silences too. `is_won` is null where spikes
     cannot be judged yet (`judged_from`); spikes are those of `mart_spike` over `all` platforms that began by `as_of`.
     """
-    fct_collection_span = collected(fct_collection_span)
+    fct_collection_span = spans_read(fct_collection_span)
     people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     begun = collected(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).filter(pl.col("platform") == ALL)

@@ -1,26 +1,18 @@
 """Is a relationship alive? The models of each account's people, and whether they would have been right.
 
-Histories (x, t_x, n) are counted, the fits are `assets.metrics.bgbb` and `assets.metrics.bgnbd`, the judgement is
-`assets.metrics.calibration`. What follows for a single person is `assets.metrics.expectation`'s business.
+Histories (x, t_x, n) are counted here; fitted and judged they are by `assets.metrics.retention_fit`. What follows for a single person is `assets.metrics.expectation`'s business.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import date
-from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from assets.metrics.bgbb import fit_bgbb
-from assets.metrics.bgnbd import fit_bgnbd, fit_mbgnbd
-from assets.metrics.calibration import Calibration, calibrate, hiatus_heuristic
-from assets.metrics.coverage import ALL
+from assets.metrics.calibration import hiatus_heuristic
+from assets.metrics.coverage import ALL, spans_read
 from assets.metrics.engines import beside, kept
-from assets.metrics.intervals import Z95
-from assets.metrics.maximum_likelihood import RetentionModel
 from assets.metrics.opportunity_weeks import opportunity_weeks, weeks_of
 from assets.metrics.people import (
     active_days_together,
@@ -31,38 +23,22 @@ from assets.metrics.people import (
     period_number,
 )
 from assets.metrics.processes import helpers, on_all_cores
-
-HIDDEN_WEEKS = 4
-MINIMUM_PEOPLE = 200
-MINIMUM_REPEATERS = 30
-MODELS: dict[str, Callable[..., RetentionModel]] = {"bgbb": fit_bgbb, "bgnbd": fit_bgnbd, "mbgnbd": fit_mbgnbd}
-PARAMETERS = ("alpha", "beta", "gamma", "delta", "r", "a", "b")
-POOLED = 0
-"""The number of the fit over all accounts; the accounts' own are numbered from 1."""
-
-_WIDEST = 50.0
-"""Of the logarithm of a parameter: wider than this, an interval says nothing but its own width."""
+from assets.metrics.retention_fit import (
+    HIDDEN_WEEKS,
+    MEASURES,
+    MINIMUM_PEOPLE,
+    MINIMUM_REPEATERS,
+    MODELS,
+    PARAMETERS,
+    POOLED,
+    Histories,
+    Holdout,
+    Job,
+    row_of,
+)
 
 _TIE = ("account_id", "person_id")
 _HISTORY = ("repeat_weeks", "last_week", "opportunity_weeks")
-_TOO_FEW = f"fewer than {MINIMUM_PEOPLE} people, or fewer than {MINIMUM_REPEATERS} who came back"
-_POOLED = f"from all accounts together: the account alone has {_TOO_FEW}"
-_NONE = f"{_TOO_FEW}, also over all accounts together"
-_NOT_JUDGED = f"not calibrated: {_TOO_FEW} before the last {HIDDEN_WEEKS} weeks"
-_WITHDRAWN = "withdrawn: the rule of thumb (how many with such a silence came back) forecasts better"
-_NO_MAXIMUM = "the likelihood has no maximum"
-_AT_BOUND = "at a bound of the search, so known only as an end: "
-
-
-_MEASURES = (
-    "brier",
-    "brier_base",
-    "brier_heuristic",
-    "brier_difference",
-    "brier_difference_low",
-    "brier_difference_high",
-    "calibration_error",
-)
 _SCHEMA: dict[str, pl.DataType] = {
     "fit": pl.Int64(),
     "model": pl.String(),
@@ -74,35 +50,10 @@ _SCHEMA: dict[str, pl.DataType] = {
     "log_covariance": pl.String(),
     "at_bound": pl.String(),
     "brier_n": pl.Int64(),
-    **{name: pl.Float64() for name in _MEASURES},
+    **{name: pl.Float64() for name in MEASURES},
     "is_withdrawn": pl.Boolean(),
     "note": pl.String(),
 }
-
-
-@dataclass(frozen=True)
-class Histories:
-    """Distinct histories of the people of one fit: x, t_x, n, and how many people have each."""
-
-    x: NDArray[np.int64]
-    t_x: NDArray[np.int64]
-    n: NDArray[np.int64]
-    people: NDArray[np.int64]
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether a fit may rest on them: 200 people, 30 of whom came back."""
-        return bool(self.people.sum() >= MINIMUM_PEOPLE and self.people[self.x > 0].sum() >= MINIMUM_REPEATERS)
-
-
-@dataclass(frozen=True)
-class Holdout:
-    """People before the hidden weeks, whether they came back within them, and what was seen of silences until then."""
-
-    before: Histories
-    returned: NDArray[np.int64]
-    cluster: NDArray[np.intp] | None
-    heuristic: NDArray[np.float64]
 
 
 def retention_model(
@@ -128,7 +79,7 @@ def retention_model(
 
     Source: Fader, Hardie & Shang (2010), Marketing Science 29, 1086-1108.
     """
-    fct_collection_span = collected(fct_collection_span)
+    fct_collection_span = spans_read(fct_collection_span)
     people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     begun = collected(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).filter(pl.col("platform") == ALL)
@@ -155,7 +106,7 @@ def models(accounts: pl.LazyFrame, days: pl.LazyFrame, opportunities: pl.LazyFra
         .collect()
         .lazy()
     )
-    workers = helpers(_row, len(MODELS) * (1 + own.select(pl.len()).collect().item()))
+    workers = helpers(row_of, len(MODELS) * (1 + own.select(pl.len()).collect().item()))
     fitted = dict(_histories_by_fit(histories, own))
     held = dict(holdouts(days, opportunities, own))
     of_accounts = (
@@ -163,11 +114,11 @@ def models(accounts: pl.LazyFrame, days: pl.LazyFrame, opportunities: pl.LazyFra
     )
     nobody = Histories(*(np.empty(0, dtype=np.int64) for _ in range(4)))
     jobs = [
-        _Job(model, fitted.get(fit, nobody), held.get(fit), fit)
+        Job(model, fitted.get(fit, nobody), held.get(fit), fit)
         for fit in sorted(set(of_accounts["fit"]))
         for model in MODELS
     ]
-    rows = on_all_cores(_row, jobs, workers=workers)
+    rows = on_all_cores(row_of, jobs, workers=workers)
     judged = pl.LazyFrame(rows, schema=_SCHEMA)
     return (
         of_accounts.lazy()
@@ -176,89 +127,6 @@ def models(accounts: pl.LazyFrame, days: pl.LazyFrame, opportunities: pl.LazyFra
         .with_columns(pl.lit(as_of).alias("as_of"))
         .sort("account_id", "model")
     )
-
-
-class _Job(NamedTuple):
-    """What one row of the mart is made of."""
-
-    model: str
-    histories: Histories
-    held: Holdout | None
-    fit: int
-
-
-def _row(job: _Job) -> dict[str, Any]:
-    """One row of the mart, without account and date: the fit, its calibration, and what to say about them."""
-    model, histories, held, fit = job
-    row: dict[str, Any] = {
-        "fit": fit,
-        "model": model,
-        "is_pooled": fit == POOLED,
-        "people": int(histories.people.sum()),
-        "repeat_people": int(histories.people[histories.x > 0].sum()),
-        "is_withdrawn": False,
-    }
-    if not histories.is_enough:
-        return row | {"note": _NONE}
-    fitted = _fit(model, histories)
-    if not fitted.is_converged:
-        return row | {"note": _NO_MAXIMUM}
-    judged = judge(model, held, near=fitted) if held is not None and held.before.is_enough else None
-    notes = [_POOLED] if fit == POOLED else []
-    if judged is not None:
-        row |= {
-            "brier_n": judged.people,
-            "brier": judged.brier,
-            "brier_base": judged.brier_base,
-            "brier_heuristic": judged.brier_heuristic,
-            "brier_difference": judged.difference,
-            "brier_difference_low": judged.difference_low,
-            "brier_difference_high": judged.difference_high,
-            "calibration_error": judged.calibration_error,
-            "is_withdrawn": judged.is_worse,
-        }
-        row |= {name: None if np.isnan(row[name]) else round(row[name], 12) for name in _MEASURES}
-        if judged.is_worse:
-            return row | {"note": "; ".join([*notes, _WITHDRAWN])}
-    else:
-        notes.append(_NOT_JUDGED)
-    if fitted.at_bound:
-        row["at_bound"] = ", ".join(fitted.at_bound)
-        notes.append(f"{_AT_BOUND}{row['at_bound']}")
-    return row | row_of_fit(fitted) | {"note": "; ".join(notes) or None}
-
-
-def _fit(model: str, histories: Histories, *, near: RetentionModel | None = None) -> RetentionModel:
-    return MODELS[model](histories.x, histories.t_x, histories.n, weights=histories.people, near=near)
-
-
-def judge(model: str, held: Holdout, *, near: RetentionModel | None = None) -> Calibration | None:
-    """Would the model have been right? Fitted to what was before the hidden weeks, held against what came in them.
-
-    `near`, the fit to all weeks, is where the search starts, not what it finds.
-    """
-    fitted = _fit(model, held.before, near=near)
-    if not fitted.is_converged:
-        return None
-    back = 1 - fitted.p_silent(held.before.x, held.before.t_x, held.before.n, HIDDEN_WEEKS)
-    return calibrate(back, held.heuristic, held.returned, held.before.people, held.cluster)
-
-
-def row_of_fit(fitted: RetentionModel) -> dict[str, Any]:
-    """Parameters with their intervals on the log scale, and the covariance of their logarithms as text (nan: at a bound).
-
-    A parameter at a bound has no interval, nor one that the data leave open.
-    """
-    found: dict[str, Any] = {"log_likelihood": fitted.log_likelihood}
-    for name, value in fitted.parameters.items():
-        found[name] = value
-        width = Z95 * fitted.standard_errors[name] / value
-        if width < _WIDEST:
-            factor = np.exp(width)
-            found |= {f"{name}_low": value / factor, f"{name}_high": value * factor}
-    if np.isfinite(fitted.covariance).any():
-        found["log_covariance"] = " ".join(f"{value:.12g}" for value in fitted.covariance.ravel())
-    return found
 
 
 def _histories_by_fit(histories: pl.LazyFrame, own: pl.LazyFrame) -> Iterator[tuple[int, Histories]]:

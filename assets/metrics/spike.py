@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from assets.metrics.coverage import missing
+from assets.metrics.coverage import missing, spans_read
 from assets.metrics.engines import beside, kept
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
@@ -92,9 +92,9 @@ def spike(
     within another, or before 56 covered days of known newcomers (`judged_from`). Days not collected are unknown:
     they are no part of a baseline (below 90 % of the 56 days nothing is judged) and end no spike.
     """
-    fct_collection_span = collected(fct_collection_span)
+    fct_collection_span = spans_read(fct_collection_span)
     people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
-    begun = collected(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
+    begun = beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of)
     days, several = active_days_once(people, begun)
     counts = collected(with_only_platform_as_all(kept(new_people(days, beside(begun, days))), several))
     since = judged_from(begun, fct_collection_span, as_of=as_of)

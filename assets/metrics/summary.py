@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from assets.metrics.coverage import ALL, coverage_share
+from assets.metrics.coverage import ALL, coverage_share, spans_read
 from assets.metrics.intervals import wilson
 from assets.metrics.people import last_complete
 from assets.metrics.visible import end_of
@@ -161,6 +161,7 @@ def _stream(measure: Measure) -> str:
 
 def _coverage(dim_account: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
     """How much of the year was collected: `account_id, stream, coverage_share`, null where it is not offered."""
+    fct_collection_span = spans_read(fct_collection_span)
     year = dim_account.select(
         "account_id",
         platform=pl.lit(ALL),
@@ -227,12 +228,15 @@ def measures(
 
 
 def of_all_platforms(
-    mart_growth_month: pl.LazyFrame, mart_retention_cohort: pl.LazyFrame
+    mart_growth_month: pl.LazyFrame, mart_retention_cohort: pl.LazyFrame, *, since: date
 ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """What `measures` needs of the two large marts, read once: it is asked for two dates."""
+    """What `measures` needs of the two large marts, read once: it is asked for two dates, `since` is the earlier.
+
+    The months of an account run to the last that is complete, so none is asked for that was complete before.
+    """
     months = [measure.name for measure in GROWTH] + [name for m in GROWTH for name in (m.n, m.note) if name]
     growth, cohorts = pl.collect_all([
-        mart_growth_month.filter(_TOGETHER).select("account_id", "platform", "month", *dict.fromkeys(months)),
+        mart_growth_month.filter(_TOGETHER, pl.col("month") >= _month(last_complete(since, "month"))).select("account_id", "platform", "month", *dict.fromkeys(months)),
         mart_retention_cohort.filter(_TOGETHER, pl.col("period") == RETAINED_AFTER_MONTHS).select(
             "account_id", "platform", "cohort_month", "period", "people", "retained"
         ),

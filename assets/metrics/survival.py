@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from assets.metrics.intervals import Z95
+from assets.metrics.normal import Z95
 
 Floats = NDArray[np.float64]
 

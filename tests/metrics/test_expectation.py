@@ -8,7 +8,7 @@ import pytest
 
 from assets.metrics.bgbb import NAMES, fit_bgbb
 from assets.metrics.expectation import HISTORY, PROBABILITIES, with_expectations
-from assets.metrics.retention_model import row_of_fit
+from assets.metrics.retention_fit import row_of_fit
 from quality.catalog import marts
 from tests.metrics.community import table
 

@@ -13,7 +13,7 @@ from assets.metrics.bgbb import BetaGeometricBetaBinomial, fit_bgbb
 from assets.metrics.intervals import Z95
 from assets.metrics.retention import cohort
 from assets.metrics.retention_comparison import RMST_DAYS, _rmst_differences, newcombe
-from assets.metrics.retention_model import row_of_fit
+from assets.metrics.retention_fit import row_of_fit
 from assets.metrics.survival import curves, restricted_means
 from tests.recovery import simulate
 from tests.recovery.estimators import Recovered, Scenario, numbers
