@@ -176,14 +176,16 @@ def mart_summary(
     """The three questions in numbers, now and a quarter ago."""
     then = as_of - summary.QUARTER
     months, cohorts = summary.of_all_platforms(mart_growth_month, mart_retention_cohort, since=then)
-    people_then = concentration.people_as_of(fold_relationship_day, dim_identity, as_of=then)
+    people_then = concentration.people_as_of(fold_relationship_day, dim_identity, as_of=then, known_on=as_of)
     circle, circle_then = (
         concentration.concentration(people, fct_collection_span, as_of=day)
         for people, day in ((mart_relationship, as_of), (people_then, then))
     )
     before = (
         cadence.cadence(dim_post, dim_account, fct_collection_span, as_of=then),
-        availability.answering(fold_response, dim_identity, dim_account, fct_collection_span, as_of=then),
+        availability.answering(
+            fold_response, dim_identity, dim_account, fct_collection_span, as_of=then, known_on=as_of
+        ),
         value.averages(summary.as_known(mart_post_value, as_of=then), as_of=then),
     )
     return summary.summary(

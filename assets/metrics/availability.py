@@ -11,17 +11,17 @@ import polars as pl
 
 from assets.metrics import cadence, coverage
 from assets.metrics.coverage import ALL
-from assets.metrics.engines import collected
 from assets.metrics.intervals import wilson
 from assets.metrics.listening import (
     LIMIT,
     MIN_COVERAGE,
     TIMES,
+    as_known,
+    asked_of,
     both_offered,
-    exchanges,
     offering,
-    opportunities,
     response_times,
+    written,
 )
 from assets.metrics.visible import end_of, visible_posts
 
@@ -66,13 +66,14 @@ def listening(
     Each is null where a stream that it needs is not offered or was collected on less than 0.9 of its days, or where
     there is nothing to judge; its note says which. `coverage_share` is of outbound.
     """
-    written = collected(exchanges(fold_response, dim_identity))
     rows, accounts, spans = _asked(dim_account, fct_collection_span, as_of=as_of)
+    found = asked_of(fold_response, dim_identity, spans, as_of=as_of)
+    messages = written(fold_response, dim_identity)
     parts = (
-        _responses(rows, written, accounts, spans, as_of=as_of),
-        _shares(rows, written, dim_post, spans, as_of=as_of),
-        _steadiness(rows, written, accounts, spans, as_of=as_of),
-        _reciprocity(rows, written, spans, as_of=as_of),
+        _responses(rows, found, accounts, spans, as_of=as_of),
+        _shares(rows, messages, dim_post, spans, as_of=as_of),
+        _steadiness(rows, messages, accounts, spans, as_of=as_of),
+        _reciprocity(rows, messages, spans, as_of=as_of),
         _covered(rows, spans, streams=("outbound",), days=WINDOW_DAYS, as_of=as_of).select(
             *_KEYS, pl.col("outbound").alias("coverage_share")
         ),
@@ -89,11 +90,15 @@ def answering(
     fct_collection_span: pl.LazyFrame,
     *,
     as_of: date,
+    known_on: date | None = None,
 ) -> pl.LazyFrame:
-    """How soon did we answer? Of `listening` the opportunities, rates, times and answered days, and nothing else."""
-    written = collected(exchanges(fold_response, dim_identity))
+    """How soon did we answer? Of `listening` the opportunities, rates, times and answered days, and nothing else.
+
+    `known_on` is the day of the night that asks: the opportunities that it has found are looked at as they stood then.
+    """
     rows, accounts, spans = _asked(dim_account, fct_collection_span, as_of=as_of)
-    return _responses(rows, written, accounts, spans, as_of=as_of)
+    found = asked_of(fold_response, dim_identity, spans, as_of=known_on or as_of)
+    return _responses(rows, as_known(found, as_of=as_of), accounts, spans, as_of=as_of)
 
 
 def _asked(
@@ -150,14 +155,14 @@ def _noted(frame: pl.LazyFrame, measures: dict[str, str], *, parts: tuple[str, .
 
 
 def _responses(
-    rows: pl.LazyFrame, written: pl.LazyFrame, accounts: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
+    rows: pl.LazyFrame, asked: pl.LazyFrame, accounts: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> pl.LazyFrame:
-    """Opportunities, rates, times and answered days."""
+    """Opportunities, rates, times and answered days; `asked` are the opportunities of all history."""
     both = both_offered(fct_collection_span, as_of=as_of)
     spans = fct_collection_span.join(both, on=_KEYS, how="semi")
     windows = _covered(rows, spans, streams=("outbound", "inbound"), days=WINDOW_DAYS, as_of=as_of)
     found = (
-        opportunities(written.join(both, on=_KEYS, how="semi"), as_of=as_of)
+        asked.join(both, on=_KEYS, how="semi")
         .join(windows.select(*_KEYS, "from_date"), on=_KEYS)
         .filter(pl.col("opened_at").dt.date() >= pl.col("from_date"))
         .drop("from_date")

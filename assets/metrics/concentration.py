@@ -10,8 +10,8 @@ import polars as pl
 
 from assets.metrics.coverage import ALL, births, coverage_share, spans_read
 from assets.metrics.engines import joined
-from assets.metrics.people import MINIMUM_COVERAGE, collected, numbered, persons
-from assets.metrics.relationship import MEASURES, VALUE_DAYS, platforms_of, totals
+from assets.metrics.people import MINIMUM_COVERAGE, collected, day_number, known_people
+from assets.metrics.relationship import VALUE_DAYS, platforms_of, totals
 
 _TIE = ["account_id", "person_id"]
 
@@ -32,9 +32,15 @@ def fewest_for_half(given: pl.Expr) -> pl.Expr:
     return pl.when(whole.sum() > 0).then(needed.cast(pl.Int64))
 
 
-def people_as_of(fold_relationship_day: pl.LazyFrame, dim_identity: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
-    """Whom did the account know then? `account_id, person_id, value_365d, platforms` as `mart_relationship` has them."""
-    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active", *MEASURES)
+def people_as_of(
+    fold_relationship_day: pl.LazyFrame, dim_identity: pl.LazyFrame, *, as_of: date, known_on: date | None = None
+) -> pl.LazyFrame:
+    """Whom did the account know then? `account_id, person_id, value_365d, platforms` as `mart_relationship` has them.
+
+    `known_on` is the day of the night that asks: what it has read of the people until then is looked at again.
+    """
+    people = known_people(fold_relationship_day, dim_identity, as_of=known_on or as_of)
+    people = people.filter(nw.col("day") <= day_number(as_of))
     came = people.filter(nw.col("inbound_active") > 0).select(*_TIE).unique()
     given = totals(people, as_of=as_of).select(*_TIE, "value_365d")
     return joined(came, given, platforms_of(people), on=_TIE, how="left")

@@ -17,7 +17,8 @@ from narwhals.typing import IntoLazyFrame
 
 from assets.metrics import coverage, survival
 from assets.metrics.coverage import ALL, spans_read
-from assets.metrics.engines import beside, collected
+from assets.metrics.engines import collected
+from assets.metrics.once import once
 from assets.metrics.people import People
 from assets.metrics.visible import end_of
 
@@ -143,6 +144,34 @@ def exchanges(fold_response: IntoLazyFrame, dim_identity: IntoLazyFrame) -> Peop
     return written.select(*_PAIR, "direction", "active_at", "messages")
 
 
+@once
+def written(fold_response: IntoLazyFrame, dim_identity: IntoLazyFrame) -> pl.LazyFrame:
+    """The `exchanges` in Polars, read once for all that ask the same frames."""
+    return collected(exchanges(fold_response, dim_identity))
+
+
+@once
+def asked_of(
+    fold_response: IntoLazyFrame, dim_identity: IntoLazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
+) -> pl.LazyFrame:
+    """The `opportunities` of platforms that offer both directions, found once for all that ask the same frames."""
+    both = both_offered(fct_collection_span, as_of=as_of)
+    return collected(
+        opportunities(written(fold_response, dim_identity).join(both, on=list(_KEYS), how="semi"), as_of=as_of)
+    )
+
+
+def as_known(opportunities: Frame, *, as_of: date) -> Frame:
+    """Opportunities as they stood at the end of an earlier `as_of`: later ones are gone, answers after it still awaited.
+
+    What somebody wrote later neither opens nor closes an earlier opportunity, so these are the ones that would have been
+    found then; of `inbound_composed` nothing is known but today's, so it is gone.
+    """
+    end = _end_like(opportunities.lazy().collect_schema(), as_of)
+    answered = pl.when(pl.col("answered_at") < end).then("answered_at").alias("answered_at")
+    return opportunities.filter(pl.col("opened_at") < end).with_columns(answered).drop("inbound_composed")
+
+
 def waiting(
     fold_response: pl.LazyFrame, dim_identity: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> pl.LazyFrame:
@@ -153,12 +182,9 @@ def waiting(
     who opened on two platforms at one moment waits once, on the first of them by name.
     """
     fct_collection_span = spans_read(fct_collection_span)
-    both = both_offered(fct_collection_span, as_of=as_of)
     end = pl.lit(end_of(as_of))
     is_open = pl.col("answered_at").is_null() & (end - pl.col("opened_at") <= LIMIT)
-    written = exchanges(fold_response, dim_identity)
-    asked_of = written.join(beside(both, written), on=list(_KEYS), how="semi")
-    found = opportunities(collected(asked_of), as_of=as_of)
+    found = asked_of(fold_response, dim_identity, fct_collection_span, as_of=as_of)
     asked = found.filter(is_open).with_columns(
         pl.col("opened_at").dt.date().alias("from_date"), pl.lit(as_of).alias("to_date")
     )

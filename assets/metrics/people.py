@@ -26,7 +26,13 @@ People = nw.LazyFrame[Any]
 UNKNOWN_DAYS = 90
 """Covered days at a truncated start in which a first contact may be an old acquaintance."""
 
-_OFTEN = ("inbound_active", "inbound", "outbound", "strength", "first_at")
+MEASURES = (
+    "inbound", "inbound_composed", "inbound_untimed", "inbound_composed_untimed", "outbound", "outbound_composed",
+    "outbound_composed_untimed", "value", "is_ended", "first_at", "last_at",
+)  # fmt: skip
+"""What is added up of a tie (`relationship.totals`)."""
+
+_ASKED = ("inbound_active", *MEASURES, "strength")
 
 MINIMUM_COVERAGE = 0.9
 """Below this share of its days collected, a period is unknown."""
@@ -143,13 +149,13 @@ def _active(people: People) -> People:
 
 @once
 def known_people(fold_relationship_day: IntoLazyFrame, dim_identity: IntoLazyFrame, *, as_of: date) -> People:
-    """`persons` with what most metrics of people ask of a day, kept; the same frames are read once.
+    """`persons` with all that metrics of people ask of a day, kept; the same frames are read once.
 
     A metric that asks less of a day may be given a fold with less.
     """
     people = persons(fold_relationship_day, dim_identity, as_of=as_of)
     there = people.collect_schema().names()
-    return numbered(people, *(name for name in _OFTEN if name in there))
+    return numbered(people, *(name for name in _ASKED if name in there))
 
 
 def on_several_platforms(rows: People) -> People:

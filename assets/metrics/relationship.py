@@ -23,11 +23,10 @@ from assets.metrics.people import (
     collected,
     day_number,
     first_contacts,
+    known_people,
     last_complete,
-    numbered,
     patchy_periods,
     period_start,
-    persons,
 )
 from assets.metrics.silence import unknown_silences
 from assets.metrics.spike import judged_from
@@ -40,12 +39,6 @@ _COOLING_RHYTHMS = 3
 _LOST_RHYTHMS = 8
 _LOST_DAYS = 90.0
 _RESURRECTED_DAYS = 28
-MEASURES = (
-    "inbound", "inbound_composed", "inbound_untimed", "inbound_composed_untimed", "outbound", "outbound_composed",
-    "outbound_composed_untimed", "value", "is_ended", "first_at", "last_at",
-)  # fmt: skip
-"""What `totals` adds up."""
-
 _RECIPROCITY_DAYS = 180
 VALUE_DAYS = 365
 
@@ -221,7 +214,7 @@ def relationship(
     `expectation.with_expectations`.
     """
     fct_collection_span = spans_read(fct_collection_span)
-    people = numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), "inbound_active", *MEASURES)
+    people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     days = kept(active_days_together(people))
     begun = beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of)
     opportunities = opportunity_weeks(people, dim_post, fct_collection_span, as_of=as_of)

@@ -136,6 +136,16 @@ def test_it_is_the_definition_whatever_the_order_of_rows_and_the_date(rows, seed
         assert [((o - moved) / HOUR, a and (a - moved) / HOUR, n) for o, a, n in got] == rows_of
 
 
+@given(rows=_exchange, days=st.integers(-1, 60))
+def test_as_they_were_known_on_an_earlier_day_is_as_found_on_it(rows, days) -> None:
+    frame = [row for d, h, person in rows for row in written((d, h), person=person)]
+    schema = {"account_id": pl.String, "person_id": pl.String, "platform": pl.String, "direction": pl.String,
+              "active_at": pl.Datetime("us", "UTC"), "messages": pl.Int64}  # fmt: skip
+    exchange, then = pl.DataFrame(frame, schema=schema), (START + days * DAY).date()
+    later = listening.as_known(listening.opportunities(exchange, as_of=AS_OF), as_of=then)
+    assert_frame_equal(later, listening.opportunities(exchange, as_of=then).drop("inbound_composed"))
+
+
 BOTH = [
     span(date(2023, 1, 1), AS_OF, platform="x", stream=stream) for stream in ("inbound", "outbound", "posts")
 ]  # fmt: skip
