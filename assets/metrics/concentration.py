@@ -10,7 +10,7 @@ import polars as pl
 
 from assets.metrics.coverage import ALL, births, coverage_share, spans_read
 from assets.metrics.engines import joined
-from assets.metrics.people import MINIMUM_COVERAGE, collected, day_number, known_people
+from assets.metrics.people import MINIMUM_COVERAGE, TOTALLED, collected, day_number, known_people
 from assets.metrics.relationship import VALUE_DAYS, platforms_of, totals
 
 _TIE = ["account_id", "person_id"]
@@ -39,7 +39,7 @@ def people_as_of(
 
     `known_on` is the day of the night that asks: what it has read of the people until then is looked at again.
     """
-    people = known_people(fold_relationship_day, dim_identity, as_of=known_on or as_of)
+    people = known_people(fold_relationship_day, dim_identity, as_of=known_on or as_of, measures=TOTALLED)
     people = people.filter(nw.col("day") <= day_number(as_of))
     came = people.filter(nw.col("inbound_active") > 0).select(*_TIE).unique()
     given = totals(people, as_of=as_of).select(*_TIE, "value_365d")

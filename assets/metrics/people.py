@@ -26,13 +26,14 @@ People = nw.LazyFrame[Any]
 UNKNOWN_DAYS = 90
 """Covered days at a truncated start in which a first contact may be an old acquaintance."""
 
-MEASURES = (
-    "inbound", "inbound_composed", "inbound_untimed", "inbound_composed_untimed", "outbound", "outbound_composed",
-    "outbound_composed_untimed", "value", "is_ended", "first_at", "last_at",
+TOTALLED = (
+    "inbound_active", "inbound", "inbound_composed", "inbound_untimed", "inbound_composed_untimed", "outbound",
+    "outbound_composed", "outbound_composed_untimed", "value", "is_ended", "first_at", "last_at",
 )  # fmt: skip
-"""What is added up of a tie (`relationship.totals`)."""
+"""The measures of a day that `relationship.totals` adds up."""
 
-_ASKED = ("inbound_active", *MEASURES, "strength")
+_OFTEN = ("inbound_active", "inbound", "outbound", "strength", "first_at")
+_ALL_ASKED = (*TOTALLED, "strength")
 
 MINIMUM_COVERAGE = 0.9
 """Below this share of its days collected, a period is unknown."""
@@ -147,15 +148,26 @@ def _active(people: People) -> People:
     return people.filter(nw.col("inbound_active") > 0).select("account_id", "platform", "person_id", "day", "month")
 
 
-@once
-def known_people(fold_relationship_day: IntoLazyFrame, dim_identity: IntoLazyFrame, *, as_of: date) -> People:
-    """`persons` with all that metrics of people ask of a day, kept; the same frames are read once.
+def known_people(
+    fold_relationship_day: IntoLazyFrame,
+    dim_identity: IntoLazyFrame,
+    *,
+    as_of: date,
+    measures: tuple[str, ...] = _OFTEN,
+) -> People:
+    """`persons` with these measures of a day, kept.
 
-    A metric that asks less of a day may be given a fold with less.
+    In Polars with all that any metric asks of a day, read once for the same frames; other engines would write all of it
+    to disk for each. A metric that asks less of a day may be given a fold with less.
     """
-    people = persons(fold_relationship_day, dim_identity, as_of=as_of)
-    there = people.collect_schema().names()
-    return numbered(people, *(name for name in _ASKED if name in there))
+    if isinstance(nw.to_native(fold_relationship_day, pass_through=True), pl.LazyFrame | pl.DataFrame):
+        return _numbered_once(fold_relationship_day, dim_identity, as_of=as_of)
+    return numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), measures)
+
+
+@once
+def _numbered_once(fold_relationship_day: IntoLazyFrame, dim_identity: IntoLazyFrame, *, as_of: date) -> People:
+    return numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), _ALL_ASKED)
 
 
 def on_several_platforms(rows: People) -> People:
@@ -217,12 +229,15 @@ def known_contacts(days: People, beginnings: People) -> People:
     )
 
 
-def numbered(people: People, *measures: str) -> People:
-    """The rows with only these measures beside who and when, kept: several steps read them.
+def numbered(people: People, measures: tuple[str, ...]) -> People:
+    """The rows with only these measures (those that are there) beside who and when, kept: several steps read them.
 
     In Polars with people as numbers behind their names: three times faster to group and join.
     """
-    people = people.select("account_id", "platform", "person_id", "day", "month", *measures)
+    there = people.collect_schema().names()
+    people = people.select(
+        "account_id", "platform", "person_id", "day", "month", *(name for name in measures if name in there)
+    )
     if not people.implementation.is_polars():
         return kept(people)
     return nw.from_native(collected(people.to_native().with_columns(pl.col("person_id").cast(pl.Categorical))))

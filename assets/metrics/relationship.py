@@ -16,6 +16,7 @@ from assets.metrics.growth import lifecycle_states
 from assets.metrics.opportunity_weeks import opportunity_weeks, weeks_of
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
+    TOTALLED,
     People,
     active_days_together,
     as_date,
@@ -214,7 +215,7 @@ def relationship(
     `expectation.with_expectations`.
     """
     fct_collection_span = spans_read(fct_collection_span)
-    people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
+    people = known_people(fold_relationship_day, dim_identity, as_of=as_of, measures=TOTALLED)
     days = kept(active_days_together(people))
     begun = beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of)
     opportunities = opportunity_weeks(people, dim_post, fct_collection_span, as_of=as_of)
