@@ -61,7 +61,7 @@ class RawHistory:
         return found if found is not None else self._asked(name, "account_id = ?", [account_id])
 
     def _grouped(self, name: str) -> "_Groups":
-        counted = self._asked_now(f"select account_id, count(*) as n from {self._table(name)} group by all", [])  # noqa: S608
+        counted = self._asked_now(f"select account_id, count(*) as n from {self._table(name)} group by all", [])  # noqa: S608 - our names
         counts = dict(zip(counted["account_id"].to_pylist(), counted["n"].to_pylist(), strict=True))
         groups, rows = list[list[str]](), 0
         for account_id in self._expected:
@@ -73,11 +73,11 @@ class RawHistory:
                 rows = 0
             groups[-1].append(account_id)
             rows += more
-        return _Groups(name, groups, self._asked_now(f"select * from {self._table(name)} limit 0", []))  # noqa: S608
+        return _Groups(name, groups, self._asked_now(f"select * from {self._table(name)} limit 0", []))  # noqa: S608 - our names
 
     def read_group(self, name: str, account_ids: Sequence[str]) -> pa.Table:
         """The rows of several accounts, those of one together and in the order in which they were loaded."""
-        query = f"select * from {self._table(name)} where account_id in (select unnest(?)) order by account_id, rowid"  # noqa: S608
+        query = f"select * from {self._table(name)} where account_id in (select unnest(?)) order by account_id, rowid"  # noqa: S608 - our names
         return self._asked_now(query, [list(account_ids)])
 
     def _table(self, name: str) -> str:

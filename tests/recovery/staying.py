@@ -10,7 +10,7 @@ from scipy import integrate, stats
 
 from assets.metrics import gamma_gamma
 from assets.metrics.bgbb import BetaGeometricBetaBinomial, fit_bgbb
-from assets.metrics.intervals import Z95
+from assets.metrics.normal import Z95
 from assets.metrics.retention import cohort
 from assets.metrics.retention_comparison import RMST_DAYS, _rmst_differences, newcombe
 from assets.metrics.retention_fit import row_of_fit
