@@ -64,18 +64,25 @@ def run(
         "memory_gb": _memory_gb(),
         "python": sys.version.split()[0],
         "load": os.getloadavg()[0],
+        "pace_ms": _pace(),
     }
     print(
-        f"{machine['cores']} cores, {machine['memory_gb']:.0f} GB, Python {machine['python']}, load {machine['load']:.1f}, as_of {as_of}"
+        f"{machine['cores']} cores, {machine['memory_gb']:.0f} GB, Python {machine['python']}, load {machine['load']:.1f}, "
+        f"a million steps of Python in {machine['pace_ms']:.0f} ms; as_of {as_of}",
+        flush=True,
     )
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rapport-bench-", dir=folder) as made:
         home = Path(made)
         for figure in _figures(rows, scales, parts, as_of, home, details, is_quick=is_quick, file=file):
             figures.append(figure)
             print(figure.line(), flush=True)
+    machine["pace_ms_after"] = _pace()
     short = [figure for figure in figures if not figure.holds]
     print(
-        f"{len(figures)} figures; {len(short)} beyond their bound" + "".join(f"\n  {figure.what}" for figure in short)
+        f"{len(figures)} figures; {len(short)} beyond their bound; a million steps of Python in {machine['pace_ms_after']:.0f} ms"
+        + "".join(f"\n  {figure.what}" for figure in short)
     )
     if json_path:
         content = {
@@ -224,6 +231,21 @@ def _inner(arguments: list[str], home: Path) -> dict[str, Any]:
 
 def _seconds(found: dict[str, Any]) -> float:
     return float(found["seconds"])
+
+
+def _pace() -> float:
+    """How fast this machine is just now: milliseconds for a million steps of Python, the best of five times.
+
+    A machine that is shared may be twice as slow an hour later, with nothing of ours running beside.
+    """
+
+    def steps() -> float:
+        started, total = time.perf_counter(), 0
+        for number in range(1_000_000):
+            total += number
+        return (time.perf_counter() - started) * 1000
+
+    return _best(steps, times=5)
 
 
 def _memory_gb() -> float:

@@ -15,6 +15,7 @@ from orchestration import import_archive
 from orchestration.import_archive import Archives
 from orchestration.settings import Settings
 from orchestration.sole_use import sole_use
+from orchestration.storage import make
 from orchestration.warehouse import Warehouse
 from sources import activity, earnings
 from sources.activity_files import Shape, open_file, shape_of
@@ -188,6 +189,7 @@ def load(settings: Settings, request: Request, started: datetime | None = None) 
                 earnings=request.earnings, account=request.account, hashed=hashed, read_at=started, warn=notes.append
             )
         )
+    make(settings.warehouse_path)  # else dlt does, in DuckDB's oldest format
     for source in sources:
         pipeline = ingest.pipeline(source.name, str(settings.warehouse_path), settings.dlt_home)
         if pipeline.has_pending_data:

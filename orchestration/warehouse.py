@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 import duckdb
 import polars as pl
@@ -18,7 +19,7 @@ from polars.io.plugins import register_io_source
 from assets.metrics.engines import KEPT
 from orchestration.change_log import WRITTEN, ChangeLog, Making
 from orchestration.sole_use import WarehouseError, hold, let_go
-from orchestration.storage import enforced, in_row_groups, ordered, sorted_as_stored, stored_in
+from orchestration.storage import enforced, in_row_groups, make, ordered, sorted_as_stored, stored_in
 from quality.catalog.model import ContractError, Table, empty, enforce
 from quality.catalog.tables import TABLES
 from quality.render import comments
@@ -26,6 +27,8 @@ from quality.render import comments
 PAST = "past"
 _PLAIN = (pl.String(), pl.Int64(), pl.Boolean())
 """What conditions may be on that DuckDB and Polars judge alike, row by row."""
+_LEAST_GIB = 1.0
+_ROWS_AT_ONCE = 1_000_000
 DAY_VIEW = """
 create or replace view core.fct_collection_day as
 select account_id, platform, stream, cast(unnest(generate_series(from_date, to_date, interval 1 day)) as date) as date, status, reason
@@ -52,7 +55,7 @@ class Warehouse:
     """Reads and writes catalogue tables in `path`. Opens the file when first needed."""
 
     def __init__(self, path: Path, memory: str | None = None) -> None:
-        """Remember where the file is, and how much memory DuckDB may use; nothing is opened yet."""
+        """Remember where the file is, and how much memory DuckDB may use (else a quarter of the machine); nothing is opened yet."""
         self.path = str(path)
         self.memory = memory
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -67,21 +70,29 @@ class Warehouse:
             home = Path(self.path).parent
             hold(home)
             try:
+                make(Path(self.path))
                 self._connection = duckdb.connect(self.path)
             except duckdb.Error as error:
                 let_go(home)
                 raise WarehouseError(f"{self.path} cannot be opened: {_opening(str(error))}") from error
             self._connection.execute("set timezone = 'UTC'")
             self._connection.execute(f"set temp_directory = '{home / 'scratch'}'")
+            self._connection.execute(f"set memory_limit = '{self.memory or self._usual_memory()}'")
             if self.memory:
                 # What does not fit goes to disk; the order that nobody asked for is not worth memory.
-                self._connection.execute(f"set memory_limit = '{self.memory}'")
                 self._connection.execute("set preserve_insertion_order = false")
             for schema in ("staging", "core", "folds", "marts", "private", "meta"):
                 self._connection.execute(f"create schema if not exists {schema}")
             self._connection.execute("create table if not exists meta.newest (as_of date)")
             self._connection.execute(WRITTEN)
         return self._connection
+
+    def _usual_memory(self) -> str:
+        """A quarter of the machine: DuckDB would take 80 %, and leave Polars and everybody else what is left."""
+        (limit,) = self.connect().execute("select current_setting('memory_limit')").fetchone() or ("1 GiB",)
+        amount, unit = str(limit).split()
+        quarter = max(float(amount) * 0.25 / 0.8, _LEAST_GIB if unit == "GiB" else 0.0)
+        return f"{quarter:.2f}{unit}"
 
     def _scan(self, query: str) -> pl.LazyFrame:
         """The query as a lazy frame that reads only the columns somebody asks for.
@@ -101,10 +112,14 @@ class Warehouse:
                     # DuckDB looks only at the rows that it asks for.
                     asked = cursor.sql(query).pl(lazy=True).filter(predicate)
                     found = (asked if columns is None else asked.select(columns)).collect()
-                else:
-                    frame = cursor.execute(f"select {names} from ({query}){limit}").pl()  # noqa: S608
-                    found = frame if predicate is None else frame.filter(predicate)
-            yield found if rows is None else found.head(rows)
+                    yield found if rows is None else found.head(rows)
+                    return
+                # In parts, so that a large table is never there twice.
+                yield cursor.execute(f"select {names} from ({query}) limit 0").pl()  # noqa: S608
+                batches = cursor.execute(f"select {names} from ({query}){limit}").to_arrow_reader(_ROWS_AT_ONCE)  # noqa: S608
+                for batch in batches:
+                    part = cast("pl.DataFrame", pl.from_arrow(batch))
+                    yield part if predicate is None else part.filter(predicate)
 
         return register_io_source(read, schema=schema)
 
@@ -242,7 +257,7 @@ class Warehouse:
         connection = self.connect()
         connection.register("incoming_rows", in_row_groups(rows))
         # Marts repeat themselves (accounts, notes, rates of small numbers): looking for what else would save, costs a fifth of the time.
-        tried = "fsst,zstd,dict_fsst,alp,alprd,chimp,patas" if table.layer == "marts" else ""
+        tried = "fsst,zstd,alp,alprd,chimp,patas" if table.layer == "marts" else ""
         connection.execute(f"set disabled_compression_methods = '{tried}'")
         try:
             insert = "insert into {} select * from incoming_rows"

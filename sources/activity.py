@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, TypeVar, cast
@@ -22,7 +22,7 @@ from uuid import uuid4
 
 import dlt
 import polars as pl
-import pyarrow as pa
+import pyarrow.parquet as pq
 from dlt.common.schema.typing import TSchemaContract, TTableSchemaColumns
 from dlt.extract.resource import DltResource
 from dlt.extract.source import DltSource
@@ -91,8 +91,10 @@ _T = TypeVar("_T")
 _TABLES: dict[Shape, RawTable] = {"posts": POSTS, "interactions": INTERACTIONS}
 _NATIVE_ID: dict[Shape, str] = {"posts": "post", "interactions": "interaction"}
 _TIMESTAMP = pl.Datetime("us", "UTC")
-_ROWS_A_FILE = 1_000_000  # few large files load faster than many small ones
+_ROWS_A_FILE = 983_040  # eight row groups: few large files load faster than many small ones
 _ROW_GROUP = 122_880  # DuckDB's own, so that it reads them in parallel
+_REPEATED = {"account_id", "platform", "kind", "direction", "language", "file", "stream", "status"}
+"""Columns of few texts, each many times."""
 
 
 def source(
@@ -132,9 +134,8 @@ def source(
         folder = Path(mkdtemp())  # dlt may take the last parts after this has ended
         weakref.finalize(activity, shutil.rmtree, folder, ignore_errors=True)
         for file in files:
-            # A part is written while the next one is read.
-            yield from _ahead(partial(_written, _TABLES[file.shape], folder), activity.rows(file), most=1)
-        yield _written(READINGS, folder, activity.readings())
+            yield from _written(_TABLES[file.shape], folder, activity.rows(file))
+        yield from _written(READINGS, folder, iter([activity.readings()]))
 
     @dlt.source(name=NAME)
     def activity_source() -> Any:
@@ -204,7 +205,7 @@ class _Import:
     _streams: set[str] = field(default_factory=set)
 
     def rows(self, file: ActivityFile) -> Iterator[pl.DataFrame]:
-        """The file's rows as the raw table has them, keyed."""
+        """The file's rows as the raw table has them, keyed; those of a batch together."""
         table = _TABLES[file.shape]
         names = [name for name in COLUMNS[file.shape] if name in file.columns and name != "account"]
         absent = [name for name in COLUMNS[file.shape] if name not in file.columns and name != "account"]
@@ -224,16 +225,10 @@ class _Import:
             return said.with_columns(hashes(said, ["account_id", "platform", *names, "at_utc", "broken"]))
 
         seen = Seen()
-        parts: list[pl.DataFrame] = []
         for keyed in _ahead(prepared, file.batches()):
             self._notice(file, keyed)
             rows = numbered(keyed, _NATIVE_ID[file.shape], seen)
-            parts.append(rows.select(column.name for column in table.columns))
-            if sum(part.height for part in parts) >= _ROWS_A_FILE:
-                yield pl.concat(parts, rechunk=False)
-                parts = []
-        if parts:
-            yield pl.concat(parts, rechunk=False)
+            yield rows.select(column.name for column in table.columns)
 
     def _notice(self, file: ActivityFile, said: pl.DataFrame) -> None:
         """Remember each account's oldest time that can be true, and the directions."""
@@ -286,20 +281,56 @@ class _Import:
         return keyed.sort("account_id", "stream").select(column.name for column in READINGS.columns)
 
 
-def _written(table: RawTable, folder: Path, rows: pl.DataFrame) -> _Part:
-    """The rows in a file, in the types that dlt takes as they are."""
-    path = folder / f"{uuid4().hex}.parquet"
-    rows.write_parquet(path, compression="lz4", statistics=False, row_group_size=_ROW_GROUP, arrow_schema=_arrow(table))
-    return _Part(table, rows.height, path)
+def _written(table: RawTable, folder: Path, batches: Iterator[pl.DataFrame]) -> Iterator[_Part]:
+    """The rows in files of some million rows, each row group written while the next one is read."""
+    batches = _row_groups(batches)
+    with ThreadPoolExecutor(1) as pool:
+        for first in batches:
+            path = folder / f"{uuid4().hex}.parquet"
+            # Only texts that repeat themselves are worth a dictionary, and a file that is read once no compression.
+            with pq.ParquetWriter(
+                path, table.schema, compression="none", use_dictionary=_repeated(table), write_statistics=False
+            ) as file:
+                rows, written = 0, pool.submit(lambda: None)
+                for batch in chain([first], batches):
+                    written.result()
+                    written = pool.submit(_write, file, table, batch)
+                    rows += batch.height
+                    if rows >= _ROWS_A_FILE:
+                        break
+                written.result()
+            yield _Part(table, rows, path)
 
 
-def _ahead(prepare: Callable[[pl.DataFrame], _T], batches: Iterator[pl.DataFrame], *, most: int = 2) -> Iterator[_T]:
-    """What is prepared of the batches, in order, at most so many in the making while the caller uses the one before."""
-    with ThreadPoolExecutor(most) as pool:
+def _row_groups(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The rows in frames of one row group each, but for the last: DuckDB takes up to twice as long for uneven ones."""
+    left: list[pl.DataFrame] = []
+    for batch in batches:
+        left.append(batch)
+        while sum(part.height for part in left) >= _ROW_GROUP:
+            whole = pl.concat(left, rechunk=False)
+            yield whole.head(_ROW_GROUP)
+            left = [whole.slice(_ROW_GROUP)]
+    if any(part.height for part in left):
+        yield pl.concat(left, rechunk=False)
+
+
+def _write(file: pq.ParquetWriter, table: RawTable, batch: pl.DataFrame) -> None:
+    """The rows in the types that dlt takes as they are: it rewrites a file whose schema is not the table's."""
+    file.write_table(batch.to_arrow(compat_level=pl.CompatLevel.newest()).cast(table.schema), row_group_size=_ROW_GROUP)
+
+
+def _repeated(table: RawTable) -> list[str]:
+    return [column.name for column in table.columns if column.name in _REPEATED]
+
+
+def _ahead(prepare: Callable[[pl.DataFrame], _T], batches: Iterator[pl.DataFrame]) -> Iterator[_T]:
+    """What is prepared of the batches, in order, two in the making while the caller uses the one before."""
+    with ThreadPoolExecutor(2) as pool:
         waiting: deque[Future[_T]] = deque()
         for batch in batches:
             waiting.append(pool.submit(prepare, batch))
-            if len(waiting) > most:
+            if len(waiting) > 2:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -360,10 +391,3 @@ def _resource(rows: DltResource, table: RawTable) -> DltResource:
         schema_contract=cast("TSchemaContract", CONTRACT),
     )
     return cast("DltResource", resource)
-
-
-def _arrow(table: RawTable) -> pa.Schema:
-    """The table's schema in the Arrow types that Polars writes. dlt takes only an exact match as it is."""
-    return pa.schema(
-        [column.with_type(pa.large_string()) if column.type == pa.string() else column for column in table.schema]
-    )

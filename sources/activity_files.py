@@ -42,7 +42,7 @@ REQUIRED: dict[Shape, tuple[tuple[str, ...], ...]] = {
 }
 """Of each group at least one column must be there."""
 
-ROWS_AT_ONCE = 250_000
+ROWS_AT_ONCE = 122_880  # as many as a row group that is written of them
 TIME: dict[Shape, str] = {"posts": "published_at", "interactions": "occurred_at", "earnings": "earned_at"}
 """The time that every row is about."""
 _MAGIC = (

@@ -7,7 +7,9 @@ and then the piece is read line by line, so that every value stays as it is writ
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +41,7 @@ def json_content(text: Text) -> Content:
     is_empty = True
     kept: dict[int, pa.Table] = {}
     free = _KEPT
-    for number, piece in enumerate(text.lines()):
-        table = fields.read(piece)
+    for number, (piece, table) in enumerate(_ahead(text, fields)):
         if table is None:
             is_empty &= not fields.learn(piece)
             continue
@@ -53,6 +54,28 @@ def json_content(text: Text) -> Content:
     return Content(
         names=tuple(fields.types), frames=lambda: _frames(text, fields, kept), is_empty=False, notes=text.notes
     )
+
+
+def _ahead(text: Text, fields: "_Fields") -> Iterator[tuple[bytes, pa.Table | None]]:
+    """The pieces as `fields` reads them, each read while the caller uses the one before."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[tuple[bytes, dict[str, pa.DataType], Future[pa.Table | None]]] = deque()
+
+        def first() -> tuple[bytes, pa.Table | None]:
+            piece, types, reading = waiting.popleft()
+            table = reading.result()
+            # Read by types that have changed since, it may be read in another way.
+            return piece, table if table is not None and types == fields.types else fields.read(piece)
+
+        for piece in text.lines():
+            if waiting and not fields.types:
+                yield first()
+            types = dict(fields.types)
+            waiting.append((piece, types, pool.submit(_plain, piece, types)))
+            if len(waiting) > 1:
+                yield first()
+        while waiting:
+            yield first()
 
 
 def _frames(text: Text, fields: "_Fields", kept: dict[int, pa.Table]) -> Iterator[pl.DataFrame]:
@@ -75,17 +98,11 @@ class _Fields:
 
     def read(self, piece: bytes) -> pa.Table | None:
         """The piece as a table; null where it holds anything odd, or a name that is not known yet."""
-        piece = piece.replace(b"\r\n", b"\n") if b"\r" in piece else piece
-        lines = piece.count(b"\n") + (not piece.endswith(b"\n"))
-        is_plain = piece.startswith(b"{") and piece.endswith((b"}", b"}\n")) and piece.count(b"}\n{") == lines - 1
-        if not is_plain:
-            return None
-        table = _table(piece, self.types) if self.types else None
-        if table is None:
+        table = _plain(piece, self.types)
+        if table is None and _lines(piece) is not None:
             self._learn_first(piece)
-            table = _table(piece, self.types)
-        # A line may hold two objects, and then the text around it no longer says how many lines there are.
-        return table if table is not None and table.num_rows == lines else None
+            table = _plain(piece, self.types)
+        return table
 
     def learn(self, piece: bytes) -> bool:
         """Learn the names of the piece line by line; whether any line is an object."""
@@ -107,6 +124,24 @@ class _Fields:
                 self.types.setdefault(name, pa.string())
             else:
                 self.types[name] = _TYPES.get(type(value), pa.string())
+
+
+def _plain(piece: bytes, types: dict[str, pa.DataType]) -> pa.Table | None:
+    """The piece as a table of these types; null where it is not plain objects of them, or no type is known."""
+    lines = _lines(piece) if types else None
+    if lines is None:
+        return None
+    table = _table(piece.replace(b"\r\n", b"\n") if b"\r" in piece else piece, types)
+    # A line may hold two objects, and then the text around it no longer says how many lines there are.
+    return table if table is not None and table.num_rows == lines else None
+
+
+def _lines(piece: bytes) -> int | None:
+    """How many lines there are, each an object as far as its ends show; null where one is not."""
+    piece = piece.replace(b"\r\n", b"\n") if b"\r" in piece else piece
+    lines = piece.count(b"\n") + (not piece.endswith(b"\n"))
+    is_plain = piece.startswith(b"{") and piece.endswith((b"}", b"}\n")) and piece.count(b"}\n{") == lines - 1
+    return lines if is_plain else None
 
 
 def _table(piece: bytes, types: dict[str, pa.DataType]) -> pa.Table | None:

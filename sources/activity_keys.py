@@ -69,11 +69,13 @@ class _Runs:
 class Seen:
     """The keys of the earlier batches of a file, as numbers: 16 bytes a row.
 
-    Two numbers a key, since one of 64 bits may be that of two rows among some hundred millions.
+    Two numbers a key, since one of 64 bits may be that of two rows among some hundred millions. The
+    second is only looked at where the first was there before.
     """
 
     first: _Runs = field(default_factory=_Runs)
     second: _Runs = field(default_factory=_Runs)
+    unsorted: list[Numbers] = field(default_factory=list)
 
     def before(self, keys: pl.Series) -> pl.Series | None:
         """How often earlier batches had each key of this one; null where all keys are new and differ.
@@ -82,12 +84,21 @@ class Seen:
         """
         first, second = (keys.hash(seed).to_numpy() for seed in (1, 2))
         in_order = np.sort(first)
+        known = in_order[self.first.count(in_order) > 0]
         counts = None
-        if (in_order[1:] == in_order[:-1]).any() or self.first.count(in_order).any():
-            counts = np.where(self.second.count(second) > 0, self.first.count(first), 0)
+        if known.size or (in_order[1:] == in_order[:-1]).any():
+            counts = np.zeros(len(first), dtype=np.int64)
+            place = np.flatnonzero(np.isin(first, known))
+            counts[place] = np.where(self._second(second[place]) > 0, self.first.count(first[place]), 0)
         self.first.add(in_order)
-        self.second.add(np.sort(second))
+        self.unsorted.append(second)
         return None if counts is None else pl.Series("before", counts)
+
+    def _second(self, numbers: Numbers) -> NDArray[np.int64]:
+        if numbers.size:
+            while self.unsorted:
+                self.second.add(np.sort(self.unsorted.pop()))
+        return self.second.count(numbers)
 
 
 def numbered(keyed: pl.DataFrame, native: str, seen: Seen) -> pl.DataFrame:

@@ -68,7 +68,7 @@ def listening(
     """
     rows, accounts, spans = _asked(dim_account, fct_collection_span, as_of=as_of)
     found = asked_of(fold_response, dim_identity, spans, as_of=as_of)
-    messages = written(fold_response, dim_identity)
+    messages = written(fold_response, dim_identity).named()
     parts = (
         _responses(rows, found, accounts, spans, as_of=as_of),
         _shares(rows, messages, dim_post, spans, as_of=as_of),
@@ -242,9 +242,7 @@ def _shares(
 ) -> pl.LazyFrame:
     """`listening_share`: outbound composed by outbound composed and posts."""
     windows = _covered(rows, fct_collection_span, streams=("outbound", "posts"), days=WINDOW_DAYS, as_of=as_of)
-    to_people = written.filter(pl.col("direction") == "outbound").select(
-        *_KEYS, pl.col("active_at").dt.date(), "messages"
-    )
+    to_people = written.filter("is_answer").select(*_KEYS, pl.col("active_at").dt.date(), "messages")
     to_all = visible_posts(dim_post, as_of=as_of).select(
         *_KEYS, pl.col("published_at").dt.date().alias("active_at"), pl.lit(1, pl.Int64).alias("messages")
     )
@@ -274,11 +272,7 @@ def _steadiness(
     rows: pl.LazyFrame, written: pl.LazyFrame, accounts: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> pl.LazyFrame:
     """`listening_steadiness`: was there something to somebody, by the account's promise, without long silences?"""
-    sent = _with_all(
-        written.filter(pl.col("direction") == "outbound", pl.col("active_at") < end_of(as_of)).select(
-            *_KEYS, "active_at"
-        )
-    )
+    sent = _with_all(written.filter("is_answer", pl.col("active_at") < end_of(as_of)).select(*_KEYS, "active_at"))
     days = _local_days(sent, accounts, ("active_at",)).join(
         accounts.select("account_id", "promise_days"), on="account_id"
     )
@@ -328,14 +322,13 @@ def _reciprocity(
         judged = coverage.coverage_share(_computed(windows), fct_collection_span, stream=stream, as_of=as_of)
         windows = judged.rename({"coverage_share": stream})
     is_recent = pl.col("active_at").dt.date().is_between(as_of - (RECIPROCITY_DAYS - 1) * _DAY, as_of)
-    is_inbound = pl.col("direction") == "inbound"
     given, taken = pl.col("_in"), pl.col("_out")
     people = (
         _with_all(written.filter(is_recent))
         .group_by(*_KEYS, "person_id")
         .agg(
-            pl.col("messages").filter(is_inbound).sum().alias("_in"),
-            pl.col("messages").filter(~is_inbound).sum().alias("_out"),
+            pl.col("messages").filter(~pl.col("is_answer")).sum().alias("_in"),
+            pl.col("messages").filter("is_answer").sum().alias("_out"),
         )
         .filter(given > 0)
         .group_by(_KEYS)

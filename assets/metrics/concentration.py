@@ -39,11 +39,11 @@ def people_as_of(
 
     `known_on` is the day of the night that asks: what it has read of the people until then is looked at again.
     """
-    people = known_people(fold_relationship_day, dim_identity, as_of=known_on or as_of, measures=TOTALLED)
+    people, names = known_people(fold_relationship_day, dim_identity, as_of=known_on or as_of, measures=TOTALLED)
     people = people.filter(nw.col("day") <= day_number(as_of))
     came = people.filter(nw.col("inbound_active") > 0).select(*_TIE).unique()
     given = totals(people, as_of=as_of).select(*_TIE, "value_365d")
-    return joined(came, given, platforms_of(people), on=_TIE, how="left")
+    return names.named(joined(came, given, platforms_of(people), on=_TIE, how="left"))
 
 
 def concentration(people: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:

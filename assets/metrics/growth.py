@@ -10,8 +10,9 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
-from assets.metrics.coverage import ALL, coverage_share, missing, spans_read
+from assets.metrics.coverage import coverage_share, missing, spans_read
 from assets.metrics.engines import kept
+from assets.metrics.numbering import together
 from assets.metrics.people import (
     DAYS_TO_1970,
     MINIMUM_COVERAGE,
@@ -112,8 +113,7 @@ def strength_a_year_apart(people: People, *, as_of: date) -> People:
     person = (*_KEYS, "person_id")
     each = kept(people.filter(nw.col("strength") > 0).select(*person, "day", "month", "strength"))
     several = on_several_platforms(each)
-    together = each.join(several, on="account_id", how="semi").with_columns(nw.lit(ALL).alias("platform"))
-    days = nw.concat([each, together])
+    days = nw.concat([each, together(each.join(several, on="account_id", how="semi"))])
     is_now = nw.col("is_now") == 1
     nothing = nw.lit(0.0)
     summed = days.join(_windows(each, as_of=as_of), on="day", how="inner").select(
@@ -188,21 +188,22 @@ def growth(
     two windows of 90 days is not covered, inbound or (where it is offered) outbound.
     """
     fct_collection_span = spans_read(fct_collection_span)
-    people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
+    people, names = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     days, several = active_days_once(people)
     calendar = _calendar(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of), as_of=as_of, period=period
     )
     series = calendar.select(*_KEYS, "series")
+    of_numbers = names.numbered(series)
     counted = kept(lifecycle_counts(days, as_of=as_of, period=period))
-    counts = _by_series(collected(with_only_platform_as_all(counted, several)), series)
+    counts = _by_series(collected(with_only_platform_as_all(counted, several)), of_numbers)
     patchy = _by_series(patchy_periods(fct_collection_span, as_of=as_of, period=period), series)
     after_unknown = patchy.filter(pl.col("coverage_share") < MINIMUM_COVERAGE).select(
         "series", pl.col("period") + 1, is_before_unknown=True
     )
     happened, strengths = [counts], None
     if period == "month":
-        strengths = _by_series(collected(strength_a_year_apart(people, as_of=as_of)), series)
+        strengths = _by_series(collected(strength_a_year_apart(people, as_of=as_of)), of_numbers)
         happened.append(strengths)
     rows = (
         _eventful(calendar, happened, fct_collection_span, as_of=as_of)
@@ -223,7 +224,8 @@ def growth(
         .alias("active_note"),
     )
     if strengths is not None:
-        known = _with_stickiness(known, days, several, series, fct_collection_span, as_of=as_of)
+        weekly = _by_series(collected(weekly_people(days, several, as_of=as_of)), of_numbers)
+        known = _with_stickiness(known, weekly, series, fct_collection_span, as_of=as_of)
         known = _with_retention(known, strengths, fct_collection_span, as_of=as_of)
     else:
         nothing = pl.lit(None, dtype=pl.Float64)
@@ -320,30 +322,21 @@ def _by_series(frame: pl.LazyFrame, series: pl.LazyFrame) -> pl.LazyFrame:
     return collected(frame.join(series, on=_KEYS, how="inner").drop(_KEYS))
 
 
+def weekly_people(days: People, several: People, *, as_of: date) -> People:
+    """How many people came in each complete week? `account_id, platform, week, people`, from `active_days_once`."""
+    last = last_complete(as_of, "week")
+    weeks = days.select(*_KEYS, "person_id", period_number("week").alias("week")).filter(nw.col("week") <= last)
+    counted = weeks.unique().group_by(*_KEYS, "week").agg(nw.len().alias("people"))
+    return with_only_platform_as_all(kept(counted), several)
+
+
 def _with_stickiness(
-    months: pl.LazyFrame,
-    days: People,
-    several: People,
-    series: pl.LazyFrame,
-    fct_collection_span: pl.LazyFrame,
-    *,
-    as_of: date,
+    months: pl.LazyFrame, weekly: pl.LazyFrame, series: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> pl.LazyFrame:
     month_of_week = month_of(period_start(pl.col("week"), "week")).alias("period")
     last = last_complete(as_of, "week")
-    weekly = (
-        days.select(*_KEYS, "person_id", period_number("week").alias("week"))
-        .filter(nw.col("week") <= last)
-        .unique()
-        .group_by(*_KEYS, "week")
-        .agg(nw.len().alias("people"))
-    )
     patchy = patchy_periods(fct_collection_span, as_of=as_of, period="week").rename({"period": "week"})
-    sums = (
-        _by_series(collected(with_only_platform_as_all(kept(weekly), several)), series)
-        .group_by("series", month_of_week)
-        .agg(pl.col("people").sum().cast(pl.Int64))
-    )
+    sums = weekly.group_by("series", month_of_week).agg(pl.col("people").sum().cast(pl.Int64))
     unknown_weeks = (
         _by_series(patchy.filter(pl.col("coverage_share") < MINIMUM_COVERAGE), series)
         .select("series", month_of_week)

@@ -12,7 +12,7 @@ import narwhals as nw
 import polars as pl
 
 from assets.metrics.coverage import ALL, missing, uncovered_before
-from assets.metrics.people import People, collected, day_number
+from assets.metrics.people import People, collected, day_number, with_day_before
 from assets.metrics.survival import curves
 
 SHORTEST_DAYS = 28
@@ -56,11 +56,11 @@ def clock(days: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date)
     )
 
 
-def clocked(days: People, clock_days: People) -> People:
-    """The frame with `day` moved to the clock: several days of one hole become the day after it."""
-    on_clock = clock_days.select("account_id", "day", "at")
-    moved = nw.when(nw.col("at").is_null()).then(nw.col("day")).otherwise(nw.col("at"))
-    return days.join(on_clock, on=["account_id", "day"], how="left").with_columns(moved.alias("day")).drop("at")
+def clocked(days: People, clock_days: People, *, column: str = "day") -> People:
+    """The frame with that column of days moved to the clock: several days of one hole become the day after it."""
+    on_clock = clock_days.select("account_id", nw.col("day").alias(column), "at")
+    moved = nw.when(nw.col("at").is_null()).then(nw.col(column)).otherwise(nw.col("at"))
+    return days.join(on_clock, on=["account_id", column], how="left").with_columns(moved.alias(column)).drop("at")
 
 
 def silences(days: People, ends: People) -> People:
@@ -70,22 +70,30 @@ def silences(days: People, ends: People) -> People:
     would have been seen. Comes back: `account_id, person_id, since` (days since the person's first), `duration`
     (to the next active day, or to the end) and `is_observed` (false: the silence is still open).
     """
-    day, following = nw.col("day"), nw.col("following")
-    until = nw.when(following.is_null()).then(nw.max_horizontal("end_day", "day")).otherwise(following)
-    return (
-        days.select(*_TIE, "day")
-        .with_columns(
-            day.shift(-1).over(*_TIE, order_by="day").alias("following"),
-            day.min().over(*_TIE).alias("first"),
-        )
+    days = with_day_before(days)
+    day, before, first, last = (nw.col(name) for name in ("day", "before", "first", "last"))
+    bounds = (
+        days.group_by(*_TIE)
+        .agg(day.min().alias("first"), day.max().alias("last"))
         .join(ends.select("account_id", "end_day"), on="account_id", how="inner")
+    )
+    over = (
+        days.filter(~before.is_null())
+        .join(bounds.select(*_TIE, "first"), on=list(_TIE), how="inner")
         .select(
             *_TIE,
-            (day - nw.col("first")).alias("since"),
-            (until - day).alias("duration"),
-            (~following.is_null()).alias("is_observed"),
+            (before - first).alias("since"),
+            (day - before).alias("duration"),
+            nw.lit(value=True).alias("is_observed"),
         )
     )
+    still = bounds.select(
+        *_TIE,
+        (last - first).alias("since"),
+        (nw.max_horizontal("end_day", "last") - last).alias("duration"),
+        nw.lit(value=False).alias("is_observed"),
+    )
+    return nw.concat([over, still])
 
 
 def thresholds(silences: pl.LazyFrame) -> pl.LazyFrame:

@@ -7,13 +7,15 @@ the rest on Polars: whether a message
 opens an opportunity depends on the one before, and that is a walk along a pair's messages, not a grouping.
 """
 
+from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import narwhals as nw
 import numpy as np
 import polars as pl
 from narwhals.typing import IntoLazyFrame
+from numpy.typing import NDArray
 
 from assets.metrics import coverage, survival
 from assets.metrics.coverage import ALL, spans_read
@@ -34,7 +36,11 @@ TIMES = {"response_time_median_seconds": 0.5, "response_time_p90_seconds": 0.9}
 
 _KEYS = ("account_id", "platform")
 _PAIR = ("account_id", "person_id", "platform")
+_FOUND = ("opened_at", "answered_at", "inbound_composed")
 _DAY_US = 86_400_000_000
+_LIMIT_US = LIMIT // timedelta(microseconds=1)
+
+Numbers = NDArray[np.int64]
 
 
 def opportunities(exchanges: Frame, *, as_of: date) -> Frame:
@@ -59,39 +65,14 @@ def opportunities(exchanges: Frame, *, as_of: date) -> Frame:
     """
     schema = exchanges.lazy().collect_schema()
     keys = [key for key in _PAIR if key in schema]
-    end = end_of(as_of) if getattr(schema["active_at"], "time_zone", None) else end_of(as_of).replace(tzinfo=None)
-    messages = pl.col("messages").sum() if "messages" in schema else pl.len()
-    written = (
-        exchanges.lazy()
-        .filter(pl.col("active_at") < end)
-        .group_by(*keys, "active_at", (pl.col("direction") == "outbound").alias("is_answer"))
-        .agg(messages.cast(pl.Int64).alias("messages"))
-        .collect()
-    )
-    pairs = written.select(keys).unique().sort(keys).with_row_index("pair") if keys else None
-    written = written.join(pairs, on=keys) if pairs is not None else written.with_columns(pair=pl.lit(0, pl.UInt32))
-    # A run is what the person wrote up to and with an answer: the answer of a row is the last row of its run.
-    is_new_pair = (pl.col("pair") != pl.col("pair").shift(1)).fill_null(value=True)
-    written = (
-        written.sort("pair", "active_at", "is_answer")
-        .with_columns(
-            (is_new_pair | pl.col("is_answer").shift(1)).cum_sum().alias("run"),
-            (is_new_pair | (pl.col("active_at") - pl.col("active_at").shift(1) >= QUIET)).alias("is_quiet"),
-        )
-        .with_columns(pl.when("is_answer").then("active_at").max().over("run").alias("answered_at"))
-        .filter(~pl.col("is_answer"))
-    )
-    opened = _opening(written.filter("is_quiet").select("run", "active_at"))
-    of_run = written.group_by("run").agg(pl.col("pair").first(), pl.col("answered_at").first())
-    is_in_time = pl.col("answered_at") - pl.col("opened_at") <= LIMIT
-    found = (
-        _belonging(written, opened)
-        .join(of_run, on="run")
-        .with_columns(pl.when(is_in_time).then("answered_at").alias("answered_at"))
-    )
-    if pairs is not None:
-        found = found.join(pairs, on="pair")
-    result = found.sort("pair", "opened_at").select(*keys, "opened_at", "answered_at", "inbound_composed")
+    by = keys or ["group"]
+    names = pl.col(keys) if keys else pl.lit(0).alias("group")
+    messages = pl.col("messages") if "messages" in schema else pl.lit(1).alias("messages")
+    rows = exchanges.lazy().select(names, "direction", "active_at", messages).collect()
+    stretches = _stretches(rows, by)
+    pairs = stretches.select(by).unique().sort(by).with_row_index("pair")
+    found = _found(_numbered(rows, stretches.join(pairs, on=by, maintain_order="left")), as_of=as_of)
+    result = found.join(pairs, on="pair", maintain_order="left").select(*keys, *_FOUND)
     return result.lazy() if isinstance(exchanges, pl.LazyFrame) else result
 
 
@@ -113,7 +94,7 @@ def response_times(opportunities: Frame, *, as_of: date) -> Frame:
     schema = opportunities.lazy().collect_schema()
     keys = [key for key in _KEYS if key in schema]
     by = keys or ["group"]
-    end = _end_like(schema, as_of)
+    end = _end_like(schema["opened_at"], as_of)
     waited = pl.min_horizontal(end - pl.col("opened_at"), pl.lit(LIMIT))
     answered = pl.when(pl.col("answered_at") < end).then("answered_at")
     duration = pl.coalesce(answered - pl.col("opened_at"), waited)
@@ -144,10 +125,49 @@ def exchanges(fold_response: IntoLazyFrame, dim_identity: IntoLazyFrame) -> Peop
     return written.select(*_PAIR, "direction", "active_at", "messages")
 
 
+class Written(NamedTuple):
+    """The `exchanges` in Polars: `rows` with `pair, is_answer, active_at, messages`, and the names of each `pair`."""
+
+    rows: pl.DataFrame
+    pairs: pl.DataFrame
+
+    def named(self) -> pl.LazyFrame:
+        """The rows with the names of their pairs."""
+        return self.rows.lazy().join(self.pairs.lazy(), on="pair")
+
+
 @once
-def written(fold_response: IntoLazyFrame, dim_identity: IntoLazyFrame) -> pl.LazyFrame:
-    """The `exchanges` in Polars, read once for all that ask the same frames."""
-    return collected(exchanges(fold_response, dim_identity))
+def written(fold_response: IntoLazyFrame, dim_identity: IntoLazyFrame) -> Written:
+    """What account and person wrote to each other, read once for all that ask the same frames."""
+    fold: Any = nw.to_native(fold_response, pass_through=True)
+    if isinstance(fold, pl.LazyFrame):
+        # The fold is stored by identity: persons are looked up once for each, not once for each row.
+        rows = fold.collect(engine="streaming")
+        people = collected(dim_identity).filter(~pl.col("is_bot")).select("identity_id", "person_id").collect()
+        stretches = _stretches(rows, ("account_id", "platform", "identity_id"))
+        stretches = stretches.join(people, on="identity_id", how="left", maintain_order="left")
+    else:
+        rows = collected(exchanges(fold_response, dim_identity)).collect()
+        stretches = _stretches(rows, _PAIR)
+    pairs = stretches.select(_PAIR).drop_nulls("person_id").unique().with_row_index("pair")
+    stretches = stretches.join(pairs, on=_PAIR, how="left", maintain_order="left")
+    return Written(_numbered(rows, stretches).drop_nulls("pair"), pairs)
+
+
+def _stretches(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """The rows in stretches, each of consecutive rows of the same keys: these keys, and how many `rows` it has."""
+    is_first = pl.int_range(pl.len()) == 0
+    is_new = pl.any_horizontal(is_first, *(pl.col(key).ne_missing(pl.col(key).shift(1)) for key in keys))
+    starts = rows.select(*keys, pl.int_range(pl.len()).alias("rows")).filter(rows.select(is_new).to_series())
+    return starts.with_columns(pl.col("rows").shift(-1, fill_value=rows.height) - pl.col("rows"))
+
+
+def _numbered(rows: pl.DataFrame, stretches: pl.DataFrame) -> pl.DataFrame:
+    """What was written, with the number of its stretch's `pair` in place of names."""
+    of_rows = stretches.select(pl.col("pair").repeat_by("rows").explode()).to_series()
+    return rows.select(
+        of_rows, pl.col("direction") == "outbound", "active_at", pl.col("messages").cast(pl.Int64)
+    ).rename({"direction": "is_answer"})
 
 
 @once
@@ -155,10 +175,10 @@ def asked_of(
     fold_response: IntoLazyFrame, dim_identity: IntoLazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> pl.LazyFrame:
     """The `opportunities` of platforms that offer both directions, found once for all that ask the same frames."""
-    both = both_offered(fct_collection_span, as_of=as_of)
-    return collected(
-        opportunities(written(fold_response, dim_identity).join(both, on=list(_KEYS), how="semi"), as_of=as_of)
-    )
+    rows, pairs = written(fold_response, dim_identity)
+    asked = pairs.join(both_offered(fct_collection_span, as_of=as_of).collect(), on=_KEYS, how="semi")
+    found = _found(rows.join(asked.select("pair"), on="pair", how="semi"), as_of=as_of)
+    return found.join(asked, on="pair", maintain_order="left").select(*_PAIR, *_FOUND).lazy()
 
 
 def as_known(opportunities: Frame, *, as_of: date) -> Frame:
@@ -167,7 +187,7 @@ def as_known(opportunities: Frame, *, as_of: date) -> Frame:
     What somebody wrote later neither opens nor closes an earlier opportunity, so these are the ones that would have been
     found then; of `inbound_composed` nothing is known but today's, so it is gone.
     """
-    end = _end_like(opportunities.lazy().collect_schema(), as_of)
+    end = _end_like(opportunities.lazy().collect_schema()["opened_at"], as_of)
     answered = pl.when(pl.col("answered_at") < end).then("answered_at").alias("answered_at")
     return opportunities.filter(pl.col("opened_at") < end).with_columns(answered).drop("inbound_composed")
 
@@ -202,61 +222,66 @@ def waiting(
     )
 
 
-def _opening(quiet: pl.DataFrame) -> pl.DataFrame:
-    """Of the messages after a day's quiet (`run, active_at`, sorted), those that find none open: `run, opened_at`.
+def _found(rows: pl.DataFrame, *, as_of: date) -> pl.DataFrame:
+    """The `opportunities` of numbered pairs, sorted: `pair, opened_at, answered_at, inbound_composed`.
 
-    Within a run nothing is answered, so the first opens, then the first one more than 14 days later, and so on. Each
-    row knows its successor; following these, of all runs at once, takes as many steps as the longest run has openings.
+    The walk along a pair's messages, of all pairs at once. A run is what the person wrote up to and with an answer, so
+    the answer of a row is the last row of its run, and within a run nothing is answered.
     """
-    rows = quiet.with_row_index("row")
-    later = rows.select("run", pl.col("active_at").alias("next_at"), pl.col("row").alias("next"))
-    successor = (
-        rows.with_columns((pl.col("active_at") + LIMIT + timedelta(microseconds=1)).alias("after"))
-        .sort("after")
-        .join_asof(
-            later.sort("next_at"),
-            left_on="after",
-            right_on="next_at",
-            by="run",
-            strategy="forward",
-            check_sortedness=False,  # sorted just above; Polars cannot check it within groups and warns
-        )
-        .sort("row")["next"]
-        .cast(pl.Int64)
-        .fill_null(-1)
-        .to_numpy()
+    rows = rows.filter(pl.col("active_at") < _end_like(rows.schema["active_at"], as_of))
+    is_new_pair = (pl.col("pair") != pl.col("pair").shift(1)).fill_null(value=True)
+    is_quiet = is_new_pair | (pl.col("active_at") - pl.col("active_at").shift(1) >= QUIET)
+    rows = rows.sort("pair", "active_at", "is_answer").with_columns(
+        (is_new_pair | pl.col("is_answer").shift(1)).cum_sum().alias("run"),
+        (is_quiet & ~pl.col("is_answer")).alias("is_quiet"),
     )
-    is_opening = np.zeros(rows.height, dtype=bool)
-    current = rows.filter((pl.col("run") != pl.col("run").shift(1)).fill_null(value=True))["row"].to_numpy()
+    run, at, is_answer = (
+        rows["run"].to_numpy(),
+        rows["active_at"].dt.epoch("us").to_numpy(),
+        rows["is_answer"].to_numpy(),
+    )
+    quiet = np.flatnonzero(rows["is_quiet"].to_numpy())
+    opening = quiet[_is_opening(run[quiet], at[quiet])]
+    # A message belongs to the last opening before it, if that is of its run and not too long ago.
+    is_opening = np.zeros(rows.height, dtype=np.int64)
+    is_opening[opening] = 1
+    latest = np.cumsum(is_opening) - 1
+    before = opening[latest] if opening.size else latest  # of rows before the first: any, for the run tells
+    belongs = ~is_answer & (run == run[before]) & (at - at[before] <= _LIMIT_US) & (latest >= 0)
+    messages = np.bincount(latest[belongs], rows["messages"].to_numpy()[belongs], minlength=len(opening))
+    last = np.searchsorted(run, run[opening], side="right") - 1
+    is_answered = is_answer[last] & (at[last] - at[opening] <= _LIMIT_US)
+    return rows[opening].select(
+        "pair",
+        pl.col("active_at").alias("opened_at"),
+        pl.when(pl.Series(is_answered)).then(rows["active_at"][last]).alias("answered_at"),
+        pl.Series("inbound_composed", messages.astype(np.int64)),
+    )
+
+
+def _is_opening(run: Numbers, at: Numbers) -> NDArray[np.bool_]:
+    """Which messages after a day's quiet (sorted) find no opportunity open, in runs in which nothing is answered.
+
+    The first of a run opens, then the first one more than 14 days later, and so on. Each knows its successor; following
+    these, of all runs at once, takes as many steps as the longest run has openings.
+    """
+    successor = np.arange(1, len(run) + 1)
+    for step in range(1, LIMIT // QUIET + 1):  # a day apart, no more of them are within the limit
+        successor[:-step] += (run[step:] == run[:-step]) & (at[step:] - at[:-step] <= _LIMIT_US)
+    successor[run[np.minimum(successor, len(run) - 1)] != run] = len(run)
+    is_opening = np.zeros(len(run) + 1, dtype=bool)  # one more, where all chains end
+    current = np.flatnonzero(np.diff(run, prepend=-1))
     while current.size:
         is_opening[current] = True
         current = successor[current]
-        current = current[current >= 0]
-    return quiet.filter(pl.Series(is_opening)).select("run", pl.col("active_at").alias("opened_at"))
+        current = current[current < len(run)]
+    return is_opening[:-1]
 
 
-def _belonging(inbound: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
-    """How many messages belong to each opportunity: `run, opened_at, inbound_composed`."""
-    return (
-        inbound.sort("active_at")
-        .join_asof(
-            opened.sort("opened_at"),
-            left_on="active_at",
-            right_on="opened_at",
-            by="run",
-            strategy="backward",
-            check_sortedness=False,  # sorted just above; Polars cannot check it within groups and warns
-        )
-        .filter(pl.col("active_at") - pl.col("opened_at") <= LIMIT)
-        .group_by("run", "opened_at")
-        .agg(pl.col("messages").sum().alias("inbound_composed"))
-    )
-
-
-def _end_like(schema: pl.Schema, as_of: date) -> pl.Expr:
-    """The end of `as_of`, with a zone iff the schema's times have one."""
+def _end_like(moments: pl.DataType, as_of: date) -> pl.Expr:
+    """The end of `as_of`, with a zone iff the moments have one."""
     end = end_of(as_of)
-    return pl.lit(end if getattr(schema["opened_at"], "time_zone", None) else end.replace(tzinfo=None))
+    return pl.lit(end if getattr(moments, "time_zone", None) else end.replace(tzinfo=None))
 
 
 def offering(fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:

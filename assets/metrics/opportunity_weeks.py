@@ -10,6 +10,8 @@ import polars as pl
 from narwhals.typing import IntoLazyFrame
 
 from assets.metrics.coverage import ALL, births
+from assets.metrics.numbering import AS_NAMED, Names
+from assets.metrics.once import once
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
     People,
@@ -51,14 +53,20 @@ def weeks_of(days: People, opportunities: People) -> People:
     )
 
 
+@once
 def opportunity_weeks(
-    people: People | IntoLazyFrame, dim_post: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
+    people: People | IntoLazyFrame,
+    dim_post: pl.LazyFrame,
+    fct_collection_span: pl.LazyFrame,
+    *,
+    as_of: date,
+    names: Names = AS_NAMED,
 ) -> pl.LazyFrame:
     """In which weeks could somebody have come? `account_id, week, number, weeks`, numbered from 0 within the account.
 
     A complete UTC Monday week with inbound covered (>= 90 % of its days since birth, on every platform that offers it)
     in which the account posted, sent or received at least one interaction of known time: without an opportunity, a
-    silence is no evidence.
+    silence is no evidence. `names` are behind the numbers in `people`.
     """
     passed = (
         nw.from_native(people)
@@ -74,8 +82,8 @@ def opportunity_weeks(
     born = births(fct_collection_span, stream="inbound", as_of=as_of).filter(
         pl.col("platform") == ALL, pl.col("covered_from").is_not_null()
     )
-    return (
-        pl.concat([collected(passed.unique()), posted])
+    return collected(
+        pl.concat([names.named(collected(passed.unique())), posted])
         .unique()
         .join(born.select("account_id", week_of(pl.col("birth_date").cast(pl.Int64)).alias("birth")), on="account_id")
         .filter(pl.col("week") >= pl.col("birth"), pl.col("week") <= last_complete(as_of, "week"))

@@ -14,8 +14,20 @@ import narwhals as nw
 import polars as pl
 from narwhals.typing import IntoLazyFrame
 
-from assets.metrics.coverage import ALL, births, coverage_share, missing
+from assets.metrics.coverage import births, coverage_share, missing
 from assets.metrics.engines import beside, collected, kept
+from assets.metrics.numbering import (
+    AS_NAMED,
+    Names,
+    Numbered,
+    distinct_days,
+    fit_in_one,
+    number_of,
+    of_platforms,
+    only_together,
+    together,
+    without_together,
+)
 from assets.metrics.once import once
 from assets.metrics.visible import end_of, visible_posts
 
@@ -32,6 +44,7 @@ TOTALLED = (
 )  # fmt: skip
 """The measures of a day that `relationship.totals` adds up."""
 
+_COUNTS = TOTALLED[:8]
 _OFTEN = ("inbound_active", "inbound", "outbound", "strength", "first_at")
 _ALL_ASKED = (*TOTALLED, "strength")
 
@@ -141,7 +154,7 @@ def active_days(people: People) -> People:
 
 def active_days_together(people: People) -> People:
     """The rows of `active_days` of `all` platforms together."""
-    return _active(people).with_columns(nw.lit(ALL).alias("platform")).unique()
+    return together(_active(people)).unique()
 
 
 def _active(people: People) -> People:
@@ -154,20 +167,52 @@ def known_people(
     *,
     as_of: date,
     measures: tuple[str, ...] = _OFTEN,
-) -> People:
-    """`persons` with these measures of a day, kept.
+) -> tuple[People, Names]:
+    """`persons` with these measures of a day, kept, and the names behind their numbers.
 
-    In Polars with all that any metric asks of a day, read once for the same frames; other engines would write all of it
-    to disk for each. A metric that asks less of a day may be given a fold with less.
+    In Polars with all that any metric asks of a day and with numbers for names, read once for the same frames. Other
+    engines keep names, and only what is asked: they would write all of it to disk for each metric. A metric that asks
+    less of a day may be given a fold with less.
     """
-    if isinstance(nw.to_native(fold_relationship_day, pass_through=True), pl.LazyFrame | pl.DataFrame):
-        return _numbered_once(fold_relationship_day, dim_identity, as_of=as_of)
-    return numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), measures)
+    fold: Any = nw.to_native(fold_relationship_day, pass_through=True)
+    if isinstance(fold, pl.LazyFrame | pl.DataFrame):
+        return _numbered_people(fold, nw.to_native(dim_identity, pass_through=True), as_of=as_of)
+    people = persons(fold_relationship_day, dim_identity, as_of=as_of)
+    return kept(people.select(*_asked(people, measures))), AS_NAMED
 
 
 @once
-def _numbered_once(fold_relationship_day: IntoLazyFrame, dim_identity: IntoLazyFrame, *, as_of: date) -> People:
-    return numbered(persons(fold_relationship_day, dim_identity, as_of=as_of), _ALL_ASKED)
+def _numbered_people(
+    fold_relationship_day: pl.LazyFrame | pl.DataFrame, dim_identity: pl.LazyFrame | pl.DataFrame, *, as_of: date
+) -> tuple[People, Names]:
+    fold, identities = (
+        fold_relationship_day.lazy(),
+        collected(dim_identity.lazy().select("identity_id", "person_id", "is_bot")),
+    )
+    names = {
+        "account_id": Numbered(_in_order(fold, "account_id")),
+        "platform": of_platforms(_in_order(fold, "platform")),
+        "person_id": Numbered(_in_order(identities, "person_id")),
+    }
+    of_people = identities.join(
+        pl.LazyFrame({"person_id": names["person_id"].names}).with_row_index("number"), on="person_id", how="left"
+    ).select("identity_id", pl.col("number").cast(pl.Int32).alias("person_id"), "is_bot")
+    numbered = fold.with_columns(number_of(column, names[column]) for column in _KEYS)
+    people = persons(numbered, collected(of_people), as_of=as_of)
+    rows = people.select(*_asked(people, _ALL_ASKED))
+    # What somebody does in a day fits into 32 bits, and this frame is the largest that marts keep.
+    counts = [nw.col(name).cast(nw.Int32) for name in _COUNTS if name in rows.collect_schema().names()]
+    return kept(rows.with_columns(*counts)), Names(names)
+
+
+def _in_order(frame: pl.LazyFrame, column: str) -> pl.Series:
+    return frame.select(pl.col(column).unique().sort()).collect(engine="streaming").to_series()
+
+
+def _asked(people: People, measures: tuple[str, ...]) -> list[str]:
+    """Who and when, and of these measures those that are there."""
+    there = people.collect_schema().names()
+    return ["account_id", "platform", "person_id", "day", "month", *(name for name in measures if name in there)]
 
 
 def on_several_platforms(rows: People) -> People:
@@ -180,8 +225,8 @@ def on_several_platforms(rows: People) -> People:
 
 def with_only_platform_as_all(rows: People, several: People) -> People:
     """The rows, and those of accounts with one platform again as `all`: what is the same is computed once."""
-    alone = rows.filter(nw.col("platform") != ALL).join(several, on="account_id", how="anti")
-    return nw.concat([rows, alone.with_columns(nw.lit(ALL).alias("platform"))])
+    alone = without_together(rows).join(several, on="account_id", how="anti")
+    return nw.concat([rows, together(alone)])
 
 
 @once
@@ -194,17 +239,37 @@ def active_days_once(people: People, begun: pl.LazyFrame | None = None) -> tuple
     each = kept(_active(people).unique())
     pairs = collected(each.select(*_KEYS).unique())
     if begun is not None:
-        together = begun.filter(pl.col("platform") == ALL).select("account_id", pl.col("known_from").alias("all_from"))
+        of_all = only_together(nw.from_native(begun)).to_native()
         pairs = pairs.join(begun.select(*_KEYS, "known_from"), on=_KEYS, how="left").join(
-            together, on="account_id", how="left"
+            of_all.select("account_id", pl.col("known_from").alias("all_from")), on="account_id", how="left"
         )
         is_apart = pl.col("known_from").ne_missing(pl.col("all_from")).any()
     else:
         is_apart = pl.lit(value=False)
     several = pairs.group_by("account_id").agg(is_several=(pl.len() > 1) | is_apart).filter("is_several")
     accounts = beside(several.select("account_id"), each)
-    again = each.join(accounts, on="account_id", how="semi").with_columns(nw.lit(ALL).alias("platform")).unique()
+    again = together(each.join(accounts, on="account_id", how="semi")).unique()
     return kept(nw.concat([each, again])), accounts
+
+
+def with_day_before(days: People) -> People:
+    """The rows with `before`, the day before of the same tie (null for its first), where they have it not yet.
+
+    `days` has `account_id, person_id, day`, distinct.
+    """
+    if "before" in days.collect_schema().names():
+        return days
+    before = nw.col("day").shift(1).over("account_id", "person_id", order_by="day")
+    return days.with_columns(before.alias("before"))
+
+
+@once
+def days_together_once(people: People) -> People:
+    """`active_days_together` with `before` (`with_day_before`), kept: most of what is asked of a tie starts from it."""
+    came: Any = _active(people).to_native()
+    if not isinstance(came, pl.LazyFrame) or not fit_in_one(came):
+        return kept(with_day_before(active_days_together(people)))
+    return kept(nw.from_native(distinct_days(came).with_columns(month_of(pl.col("day")).alias("month"))))
 
 
 def first_contacts(days: People) -> People:
@@ -227,20 +292,6 @@ def known_contacts(days: People, beginnings: People) -> People:
         .filter(nw.col("first_day") >= nw.col("known_from"))
         .select("account_id", "platform", "person_id", "first_day", "first_month")
     )
-
-
-def numbered(people: People, measures: tuple[str, ...]) -> People:
-    """The rows with only these measures (those that are there) beside who and when, kept: several steps read them.
-
-    In Polars with people as numbers behind their names: three times faster to group and join.
-    """
-    there = people.collect_schema().names()
-    people = people.select(
-        "account_id", "platform", "person_id", "day", "month", *(name for name in measures if name in there)
-    )
-    if not people.implementation.is_polars():
-        return kept(people)
-    return nw.from_native(collected(people.to_native().with_columns(pl.col("person_id").cast(pl.Categorical))))
 
 
 @once

@@ -10,7 +10,7 @@ import narwhals as nw
 import polars as pl
 
 from assets.metrics.coverage import ALL, births, coverage_share, spans_read
-from assets.metrics.engines import beside, joined, kept
+from assets.metrics.engines import beside, joined
 from assets.metrics.expectation import with_expectations
 from assets.metrics.growth import lifecycle_states
 from assets.metrics.opportunity_weeks import opportunity_weeks, weeks_of
@@ -18,16 +18,17 @@ from assets.metrics.people import (
     MINIMUM_COVERAGE,
     TOTALLED,
     People,
-    active_days_together,
     as_date,
     beginnings,
     collected,
     day_number,
+    days_together_once,
     first_contacts,
     known_people,
     last_complete,
     patchy_periods,
     period_start,
+    with_day_before,
 )
 from assets.metrics.silence import unknown_silences
 from assets.metrics.spike import judged_from
@@ -56,18 +57,21 @@ def rhythms(days: People) -> People:
     `account_id, person_id, rhythm_days` from `account_id, person_id, day`: (k own + 3 account) / (k + 3) with k gaps
     between active days, at least 7. The account's is the median of all gaps of all its people, 7 where there is none.
     """
-    gap = nw.col("day") - nw.col("day").shift(1).over(*_TIE, order_by="day")
-    # Most people came on one day: they have no gap, and need no place in the order of days.
-    counted = days.group_by(*_TIE).agg(nw.len().alias("days"))
-    again = counted.filter(nw.col("days") > 1).select(*_TIE)
-    gaps = days.select(*_TIE, "day").join(again, on=list(_TIE), how="semi").with_columns(gap.alias("gap"))
+    days, before = with_day_before(days), nw.col("before")
+    gaps = days.filter(~before.is_null()).select(*_TIE, (nw.col("day") - before).alias("gap"))
     own = gaps.group_by(*_TIE).agg(nw.col("gap").count().alias("k"), nw.col("gap").median().alias("own"))
     account = gaps.group_by("account_id").agg(nw.col("gap").median().alias("usual"))
     usual = _WEIGHT_OF_ACCOUNT * nw.col("usual").fill_null(_USUAL_GAP)
     k = nw.col("k").fill_null(0)
     drawn = (k * nw.col("own").fill_null(0.0) + usual) / (k + _WEIGHT_OF_ACCOUNT)
     rhythm = nw.when(drawn < _SHORTEST_RHYTHM).then(nw.lit(_SHORTEST_RHYTHM)).otherwise(drawn)
-    known = counted.join(own, on=list(_TIE), how="left").join(account, on="account_id", how="left")
+    # Everybody has one day without a day before it.
+    known = (
+        days.filter(before.is_null())
+        .select(*_TIE)
+        .join(own, on=list(_TIE), how="left")
+        .join(account, on="account_id", how="left")
+    )
     return known.select(*_TIE, rhythm.alias("rhythm_days"))
 
 
@@ -84,19 +88,17 @@ def tie_states(days: People, *, as_of: date) -> People:
     previous_end = end - 7
     day, rhythm = nw.col("day"), nw.col("rhythm_days")
     is_long = lost_after(rhythm)
+    days, before = with_day_before(days), nw.col("before")
     own = rhythms(days)
-    judged = days.select(*_TIE, "day").filter(day <= end)
+    judged = days.filter(day <= end)
     last = judged.group_by(*_TIE).agg(day.max().alias("last_day"))
-    before = day.shift(1).over(*_TIE, order_by="day")
     # The last week's end before a day: a week (Monday 1969-12-29 is day -3) is seven days, its end a Sunday.
     last_end = (day + 3) // 7 * 7 - 4
-    recent = judged.filter(day > end - _RESURRECTED_DAYS).select(*_TIE).unique()
     back = (
-        judged.join(recent, on=list(_TIE), how="semi")
-        .with_columns(before.alias("before"), last_end.alias("last_end"))
-        .filter(day > end - _RESURRECTED_DAYS)
+        judged.filter(day > end - _RESURRECTED_DAYS, ~before.is_null())
+        .select(*_TIE, "before", last_end.alias("last_end"))
         .join(own, on=list(_TIE), how="inner")
-        .filter(nw.col("last_end") - 7 - nw.col("before") >= is_long)
+        .filter(nw.col("last_end") - 7 - before >= is_long)
         .select(*_TIE)
         .unique()
         .with_columns(nw.lit(1).alias("is_back"))
@@ -215,25 +217,27 @@ def relationship(
     `expectation.with_expectations`.
     """
     fct_collection_span = spans_read(fct_collection_span)
-    people = known_people(fold_relationship_day, dim_identity, as_of=as_of, measures=TOTALLED)
-    days = kept(active_days_together(people))
+    people, names = known_people(fold_relationship_day, dim_identity, as_of=as_of, measures=TOTALLED)
+    days = days_together_once(people)
     begun = beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of)
-    opportunities = opportunity_weeks(people, dim_post, fct_collection_span, as_of=as_of)
-    accounts = _accounts(begun, fct_collection_span, as_of=as_of)
+    opportunities = opportunity_weeks(people, dim_post, fct_collection_span, as_of=as_of, names=names)
+    accounts = names.numbered(_accounts(begun, fct_collection_span, as_of=as_of))
     parts = (
         totals(people, as_of=as_of),
         platforms_of(people),
         tie_states(days, as_of=as_of),
-        weeks_of(days, beside(collected(opportunities), days)),
+        weeks_of(days, beside(names.numbered(opportunities), days)),
         _last_lifecycle(days, as_of=as_of),
     )
     rows = joined(first_contacts(days).drop("platform"), *parts, on=_TIE, how="left")
-    unknown = unknown_silences(rows, fct_collection_span, as_of=as_of).with_columns(is_unknown=True)
-    rows = rows.join(unknown, on=["account_id", "last_day"], how="left")
+    last_days = names.named(collected(rows.select("account_id", "last_day").unique()))
+    unknown = unknown_silences(last_days, fct_collection_span, as_of=as_of).with_columns(is_unknown=True)
+    rows = rows.join(names.numbered(unknown), on=["account_id", "last_day"], how="left")
     rows = collected(rows.join(accounts, on="account_id", how="left"))
-    won = _spike_won(rows, mart_spike, as_of=as_of)
-    published = collected(_published(rows.join(won, on=list(_TIE), how="left"), as_of=as_of))
-    return with_expectations(published, mart_retention_model, as_of=as_of).sort(_TIE)
+    spikes = names.numbered(_spikes(mart_spike, as_of=as_of))
+    published = collected(_published(rows.join(_won(rows, spikes), on=list(_TIE), how="left"), as_of=as_of))
+    models = names.numbered(mart_retention_model.filter(pl.col("as_of") == as_of))
+    return names.named(with_expectations(published, models, as_of=as_of).sort(_TIE))
 
 
 def _published(rows: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
@@ -245,8 +249,7 @@ def _published(rows: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
     lifecycle = pl.col("lifecycle")
     is_comparable = pl.col("is_before_known") & (is_known | (pl.col("first_month") < last_complete(as_of, "month")))
     return rows.select(
-        "account_id",
-        pl.col("person_id").cast(pl.String),
+        *_TIE,
         pl.lit(as_of).alias("as_of"),
         "first_at",
         "last_at",
@@ -326,13 +329,17 @@ def _accounts(begun: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: 
     )
 
 
-def _spike_won(rows: pl.LazyFrame, mart_spike: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
-    """The people whose first day lies in a spike of the account: `account_id, person_id, is_won`."""
-    spikes = mart_spike.filter(pl.col("platform") == ALL, pl.col("started_on") <= as_of).select(
+def _spikes(mart_spike: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """The spikes of all platforms together, by their days: `account_id, start, end`."""
+    return mart_spike.filter(pl.col("platform") == ALL, pl.col("started_on") <= as_of).select(
         "account_id",
         pl.col("started_on").cast(pl.Int64).alias("start"),
         pl.col("ended_on").cast(pl.Int64).fill_null(day_number(as_of)).alias("end"),
     )
+
+
+def _won(rows: pl.LazyFrame, spikes: pl.LazyFrame) -> pl.LazyFrame:
+    """The people whose first day lies in a spike of the account: `account_id, person_id, is_won`."""
     return (
         rows.select(*_TIE, "first_day")
         .join(spikes, on="account_id", how="inner")

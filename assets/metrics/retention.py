@@ -14,6 +14,7 @@ from assets.metrics.bgnbd import fit_bgnbd, fit_mbgnbd
 from assets.metrics.coverage import spans_read
 from assets.metrics.engines import beside, kept
 from assets.metrics.intervals import wilson
+from assets.metrics.numbering import Names
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
     People,
@@ -80,15 +81,15 @@ def cohort(
     start is unknown (left truncation) are in no cohort.
     """
     fct_collection_span = spans_read(fct_collection_span)
-    people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
-    begun = beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of)
+    people, names = known_people(fold_relationship_day, dim_identity, as_of=as_of)
+    begun = names.numbered(beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of))
     days, several = active_days_once(people, begun)
     seen = collected(with_only_platform_as_all(kept(months_after_contact(days, beside(begun, days))), several))
     last = last_complete(as_of, "month")
     unknown = patchy_periods(fct_collection_span, as_of=as_of, period="month").filter(
         pl.col("coverage_share") < MINIMUM_COVERAGE
     )
-    unknown = collected(unknown.select(*_KEYS, pl.col("period").alias("month")))
+    unknown = names.numbered(collected(unknown.select(*_KEYS, pl.col("period").alias("month"))))
     by_cohort = (*_KEYS, "cohort")
     cohorts = collected(
         seen.group_by(*by_cohort)
@@ -106,7 +107,7 @@ def cohort(
             "people",
         )
     )
-    return _cells(cohorts, collected(_steps(cohorts, seen)), unknown, as_of=as_of)
+    return _cells(cohorts, collected(_steps(cohorts, seen)), unknown, names, as_of=as_of)
 
 
 def _steps(cohorts: pl.LazyFrame, seen: pl.LazyFrame) -> pl.LazyFrame:
@@ -145,7 +146,9 @@ def _steps(cohorts: pl.LazyFrame, seen: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _cells(cohorts: pl.LazyFrame, steps: pl.LazyFrame, unknown: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+def _cells(
+    cohorts: pl.LazyFrame, steps: pl.LazyFrame, unknown: pl.LazyFrame, names: Names, *, as_of: date
+) -> pl.LazyFrame:
     """Every cell, in order: which step it shows is counted, since joining millions of cells takes seconds."""
     of, told = cohorts.collect(), steps.collect()
     offset, length = of["offset"].to_numpy(), of["length"].to_numpy()
@@ -169,7 +172,7 @@ def _cells(cohorts: pl.LazyFrame, steps: pl.LazyFrame, unknown: pl.LazyFrame, *,
         is_known[holes] = False
         number, k, step = number[is_known], k[is_known], step[is_known]
     edge = month_of(day_number(as_of) + 1) - _EDGE_MONTHS
-    of_cohort = of.lazy().select(
+    of_cohort = names.named(of.lazy()).select(
         *_KEYS, "cohort", as_date(period_start(pl.col("cohort"), "month")).alias("cohort_month")
     )
     return pl.concat(

@@ -190,7 +190,8 @@ def comparison(
         fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, fct_collection_span, as_of=as_of
     )
     fct_collection_span = spans_read(fct_collection_span)
-    lives = collected(arms(strata(nw.from_native(seen.people)).to_native()))
+    people = collected(seen.names.named(seen.people))
+    lives = collected(arms(strata(nw.from_native(people)).to_native()))
     sizes = _sized(seen, counts(lives))
     enough = sizes.filter(pl.col("is_enough")).select(*_COMPARISON, "lapse_days")
     compared = collected(lives.join(enough, on=_COMPARISON, how="inner"))
@@ -202,7 +203,7 @@ def comparison(
         )
         .join(_rmst_differences(compared), on=_COMPARISON, how="left")
         .join(
-            hockey_stick(seen.people.select("account_id", "first_day"), fct_collection_span, as_of=as_of),
+            hockey_stick(people.select("account_id", "first_day"), fct_collection_span, as_of=as_of),
             on="account_id",
             how="left",
         )

@@ -13,15 +13,16 @@ import polars as pl
 from assets.metrics.coverage import ALL, coverage_share, spans_read
 from assets.metrics.engines import beside, joined, kept
 from assets.metrics.lapse import clock, clocked, lifetimes, silences, thresholds
+from assets.metrics.numbering import Names
 from assets.metrics.once import once
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
     People,
-    active_days_together,
     as_date,
     beginnings,
     collected,
     day_number,
+    days_together_once,
     known_contacts,
     known_people,
 )
@@ -43,11 +44,13 @@ class Followed(NamedTuple):
     `people`: `account_id, person_id, first_day` (calendar), `duration, is_observed, followed` (`lapse.lifetimes`),
     `is_back, is_back_later` (active in weeks 5 to 8 after first contact, and after the 90th day; null where not
     followed so far), `first_platform, channels, is_won`. `accounts`: `account_id, coverage_share, lapse_days,
-    lapse_risk, lapse_risk_note`, every account with inbound collected.
+    lapse_risk, lapse_risk_note`, every account with inbound collected. `names` are behind the numbers of accounts and
+    people in `people`.
     """
 
     people: pl.LazyFrame
     accounts: pl.LazyFrame
+    names: Names
 
 
 def first_signs(people: People, clock_days: People) -> People:
@@ -110,27 +113,32 @@ def followed(
     cannot be judged yet (`judged_from`); spikes are those of `mart_spike` over `all` platforms that began by `as_of`.
     """
     fct_collection_span = spans_read(fct_collection_span)
-    people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
+    people, names = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     begun = collected(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).filter(pl.col("platform") == ALL)
     )
-    every = kept(active_days_together(people))
-    contacts = kept(known_contacts(every, beside(begun, every)).select(*_TIE, "first_day"))
-    days = every.select(*_TIE, "day").join(contacts, on=list(_TIE), how="inner").select(*_TIE, "day")
-    ticks = clock(collected(days.select("account_id", "day").unique()), fct_collection_span, as_of=as_of)
-    clock_days, ends = beside(ticks.days, every), beside(ticks.ends, every)
-    quiet = kept(silences(clocked(days, clock_days).unique(), ends))
+    every = days_together_once(people)
+    contacts = kept(known_contacts(every, beside(names.numbered(begun), every)).select(*_TIE, "first_day"))
+    days = every.join(contacts.select(*_TIE), on=list(_TIE), how="inner").select(*_TIE, "day", "before")
+    seen_days = names.named(collected(days.select("account_id", "day").unique()))
+    ticks = clock(seen_days, fct_collection_span, as_of=as_of)
+    clock_days, ends = (beside(names.numbered(collected(frame)), every) for frame in ticks)
+    moved = clocked(clocked(days, clock_days), clock_days, column="before")
+    # Several days of one hole are one on the clock.
+    came = moved.filter(nw.col("before").is_null() | (nw.col("before") < nw.col("day")))
+    quiet = kept(silences(came, ends))
     limits = collected(thresholds(collected(quiet.select("account_id", "duration", "is_observed"))))
     lives = lifetimes(quiet, beside(limits, quiet))
     parts = (lives, returns(quiet), origins(first_signs(people, clock_days)))
     rows = joined(contacts, *parts, on=_TIE, how="inner")
     since = judged_from(begun, fct_collection_span, as_of=as_of).select("account_id", "judged_from")
-    rows = rows.join(since, on="account_id", how="left").join(
-        _spike_days(mart_spike, as_of=as_of), on=["account_id", "first_day"], how="left"
+    rows = rows.join(names.numbered(since), on="account_id", how="left").join(
+        names.numbered(_spike_days(mart_spike, as_of=as_of)), on=["account_id", "first_day"], how="left"
     )
+    platforms = Names({"first_platform": names.by_column["platform"]} if names.by_column else {})
     _, last = WEEKS_5_TO_8
     seen = collected(
-        rows.select(
+        platforms.named(rows).select(
             *_TIE,
             "first_day",
             "duration",
@@ -145,7 +153,7 @@ def followed(
             .alias("is_won"),
         )
     )
-    return Followed(seen, _accounts(begun, limits, fct_collection_span, as_of=as_of))
+    return Followed(seen, _accounts(begun, names.named(limits), fct_collection_span, as_of=as_of), names)
 
 
 def _spike_days(mart_spike: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
@@ -236,7 +244,7 @@ def curve(
     seen = followed(
         fold_relationship_day, dim_identity, dim_post, dim_profile, mart_spike, fct_collection_span, as_of=as_of
     )
-    covered = seen.accounts.filter(pl.col("coverage_share") >= MINIMUM_COVERAGE)
+    covered = seen.names.numbered(seen.accounts.filter(pl.col("coverage_share") >= MINIMUM_COVERAGE))
     judged = collected(seen.people.join(covered, on="account_id", how="semi"))
     lives = collected(strata(nw.from_native(judged)).to_native())
     steps = collected(curves(lives, by=_STRATUM))
@@ -266,8 +274,6 @@ def curve(
             "standard_error",
         )
     )
-    return (
-        pl.concat([start, after])
-        .sort(*_STRATUM, "day")
-        .select(pl.lit(as_of).alias("as_of"), *_STRATUM, pl.exclude(_STRATUM))
+    return seen.names.named(pl.concat([start, after]).sort(*_STRATUM, "day")).select(
+        pl.lit(as_of).alias("as_of"), *_STRATUM, pl.exclude(_STRATUM)
     )

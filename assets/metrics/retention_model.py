@@ -12,12 +12,13 @@ import polars as pl
 
 from assets.metrics.calibration import hiatus_heuristic
 from assets.metrics.coverage import ALL, spans_read
-from assets.metrics.engines import beside, kept
+from assets.metrics.engines import beside
+from assets.metrics.numbering import AS_NAMED, Names
 from assets.metrics.opportunity_weeks import opportunity_weeks, weeks_of
 from assets.metrics.people import (
-    active_days_together,
     beginnings,
     collected,
+    days_together_once,
     known_contacts,
     known_people,
     period_number,
@@ -80,21 +81,29 @@ def retention_model(
     Source: Fader, Hardie & Shang (2010), Marketing Science 29, 1086-1108.
     """
     fct_collection_span = spans_read(fct_collection_span)
-    people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
+    people, names = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     begun = collected(
         beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of).filter(pl.col("platform") == ALL)
     )
-    every = kept(active_days_together(people))
-    known = known_contacts(every, beside(begun, every)).select(*_TIE)
+    every = days_together_once(people)
+    known = known_contacts(every, beside(names.numbered(begun), every)).select(*_TIE)
     days = collected(every.join(known, on=list(_TIE), how="semi"))
-    opportunities = collected(opportunity_weeks(people, dim_post, fct_collection_span, as_of=as_of))
-    return models(begun.select("account_id"), days, opportunities, as_of=as_of)
+    opportunities = opportunity_weeks(people, dim_post, fct_collection_span, as_of=as_of, names=names)
+    return models(begun.select("account_id"), days, names.numbered(opportunities), as_of=as_of, names=names)
 
 
-def models(accounts: pl.LazyFrame, days: pl.LazyFrame, opportunities: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
-    """The mart from active days of known people and numbered opportunity weeks: `account_id` has every account.
+def models(
+    accounts: pl.LazyFrame,
+    days: pl.LazyFrame,
+    opportunities: pl.LazyFrame,
+    *,
+    as_of: date,
+    names: Names = AS_NAMED,
+) -> pl.LazyFrame:
+    """The mart from active days of known people and opportunity weeks: `account_id` has every account.
 
-    `days` has `account_id, person_id, day` (and `month`), `opportunities` what `opportunity_weeks` gives.
+    `days` has `account_id, person_id, day` (and `month`), `opportunities` what `opportunity_weeks` gives, both with
+    numbers where `names` has names.
     """
     histories = collected(weeks_of(nw.from_native(days), nw.from_native(opportunities)).to_native())
     own = (
@@ -110,7 +119,9 @@ def models(accounts: pl.LazyFrame, days: pl.LazyFrame, opportunities: pl.LazyFra
     fitted = dict(_histories_by_fit(histories, own))
     held = dict(holdouts(days, opportunities, own))
     of_accounts = (
-        accounts.join(own, on="account_id", how="left").with_columns(pl.col("fit").fill_null(POOLED)).collect()
+        accounts.join(names.named(own), on="account_id", how="left")
+        .with_columns(pl.col("fit").fill_null(POOLED))
+        .collect()
     )
     nobody = Histories(*(np.empty(0, dtype=np.int64) for _ in range(4)))
     jobs = [

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
+from scipy.optimize import elementwise
 
 from assets.metrics.intervals import spread_factor
 
 Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
 
 _LOG_SHAPE = (-12.0, 16.0)
-_BISECTIONS = 48
+_BISECTIONS = 10
+_TOLERANCES = {"xatol": 1e-14, "xrtol": 1e-15, "fatol": 0, "frtol": 0}
 _ROUNDS = 200
 
 
@@ -76,7 +79,7 @@ class ShrunkenRates:
     high: Floats
 
 
-def shrunken_rates(y: Floats, e: Floats, weights: Floats, group: NDArray[np.intp], *, groups: int) -> ShrunkenRates:
+def shrunken_rates(y: Floats, e: Floats, weights: Floats, group: Codes, *, groups: int) -> ShrunkenRates:
     """`shrunken_rate` of many groups at once; `group` numbers them 0 .. groups - 1."""
 
     def total(x: Floats) -> Floats:
@@ -93,7 +96,7 @@ def shrunken_rates(y: Floats, e: Floats, weights: Floats, group: NDArray[np.intp
     rate = np.full(groups, np.nan)
     if varies.any():
         rows = varies[group]
-        inner = (np.cumsum(varies) - 1)[group[rows]]
+        inner = _renumbered(varies, group[rows])
         a, prior = _fit(y[rows], e[rows], weights[rows], inner, plain[varies])
         shape[varies], rate[varies] = a, a / prior
         at_a, at_b, at_mean = a[inner], (a / prior)[inner], prior[inner] * e[rows]
@@ -118,33 +121,62 @@ def _garwood(events: Floats, exposure: Floats) -> tuple[Floats, Floats]:
     return low / exposed, stats.chi2.ppf(0.975, 2 * events + 2) / 2 / exposed
 
 
-def _fit(y: Floats, e: Floats, weights: Floats, group: NDArray[np.intp], start: Floats) -> tuple[Floats, Floats]:
+def _fit(y: Floats, e: Floats, weights: Floats, group: Codes, start: Floats) -> tuple[Floats, Floats]:
     """Maximum likelihood of the Gamma's shape a and mean a/b, by turns: they are nearly independent."""
-    groups = len(start)
-    shape, mean = np.full(groups, np.nan), start
-    # A group that has settled stays: what it is must not depend on how long the others need.
-    is_settled = np.zeros(groups, dtype=bool)
+    shape, mean = np.full(len(start), np.nan), start.copy()
+    # A group that has settled stays, and costs no more: what it is must not depend on how long the others need.
+    is_open = np.ones(len(start), dtype=bool)
     for _ in range(_ROUNDS):
-        expected = mean[group] * e
-        low, high = (np.full(groups, limit) for limit in _LOG_SHAPE)
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            a = np.exp(middle)[group]
-            slope = special.psi(a + y) - special.psi(a) - np.log1p(expected / a) + (expected - y) / (a + expected)
-            rising = np.bincount(group, weights * slope, minlength=groups) > 0
-            low, high = np.where(rising, middle, low), np.where(rising, high, middle)
-        shape = np.where(is_settled, shape, np.exp((low + high) / 2))
-        before, is_still = mean, is_settled.copy()
-        for _ in range(_ROUNDS):
-            certainty = weights / (shape[group] + mean[group] * e)
-            renewed = np.bincount(group, certainty * y, minlength=groups) / np.bincount(
-                group, certainty * e, minlength=groups
-            )
-            last, mean = mean, np.where(is_still, mean, renewed)
-            is_still |= np.isclose(mean, last, rtol=1e-13, atol=0)
-            if is_still.all():
-                break
-        is_settled |= np.isclose(mean, before, rtol=1e-11, atol=0)
-        if is_settled.all():
+        rows, before = is_open[group], mean[is_open]
+        inner = _renumbered(is_open, group[rows])
+        own = y[rows], e[rows], weights[rows], inner
+        shape[is_open] = _shapes(*own, before)
+        mean[is_open] = renewed = _means(*own, shape[is_open], before)
+        is_open[is_open] = ~np.isclose(renewed, before, rtol=1e-11, atol=0)
+        if not is_open.any():
             break
     return shape, mean
+
+
+def _shapes(y: Floats, e: Floats, weights: Floats, group: Codes, mean: Floats) -> Floats:
+    """The most likely shape of each group, given its mean."""
+    expected, groups = mean[group] * e, len(mean)
+
+    def slope(log_shape: Floats, asked: Codes) -> Floats:
+        """Of the likelihood along the log of the shape, for the groups asked (in order)."""
+        is_asked = np.zeros(groups, dtype=bool)
+        is_asked[asked] = True
+        rows = is_asked[group]
+        inner, shape = _renumbered(is_asked, group[rows]), np.exp(log_shape)
+        a, count, mu, weight = shape[inner], y[rows], expected[rows], weights[rows]
+        terms = special.psi(a + count) - special.psi(shape)[inner] - np.log1p(mu / a) + (mu - count) / (a + mu)
+        return shape * np.bincount(inner, weight * terms, minlength=len(shape))
+
+    every = np.arange(groups)
+    low, high = (np.full(groups, limit) for limit in _LOG_SHAPE)
+    # Halving first: at the far ends, where few groups are, the slope is lost in rounding.
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        rising = slope(middle, every) > 0
+        low, high = np.where(rising, middle, low), np.where(rising, high, middle)
+    found = elementwise.find_root(slope, (low, high), args=(every,), tolerances=_TOLERANCES)
+    at_limit = np.where(high == _LOG_SHAPE[1], *_LOG_SHAPE[::-1])
+    return np.exp(np.where(found.success, found.x, at_limit))
+
+
+def _means(y: Floats, e: Floats, weights: Floats, group: Codes, shape: Floats, mean: Floats) -> Floats:
+    """The most likely mean of each group, given its shape, from a first guess."""
+    is_still = np.zeros(len(mean), dtype=bool)
+    for _ in range(_ROUNDS):
+        certainty = weights / (shape[group] + mean[group] * e)
+        renewed = np.bincount(group, certainty * y) / np.bincount(group, certainty * e)
+        last, mean = mean, np.where(is_still, mean, renewed)
+        is_still |= np.isclose(mean, last, rtol=1e-13, atol=0)
+        if is_still.all():
+            break
+    return mean
+
+
+def _renumbered(chosen: NDArray[np.bool_], group: Codes) -> Codes:
+    """Numbers of chosen groups, counted among the chosen."""
+    return (np.cumsum(chosen) - 1)[group]

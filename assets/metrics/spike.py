@@ -93,10 +93,12 @@ def spike(
     they are no part of a baseline (below 90 % of the 56 days nothing is judged) and end no spike.
     """
     fct_collection_span = spans_read(fct_collection_span)
-    people = known_people(fold_relationship_day, dim_identity, as_of=as_of)
+    people, names = known_people(fold_relationship_day, dim_identity, as_of=as_of)
     begun = beginnings(dim_post, dim_profile, fct_collection_span, as_of=as_of)
-    days, several = active_days_once(people, begun)
-    counts = collected(with_only_platform_as_all(kept(new_people(days, beside(begun, days))), several))
+    known = names.numbered(begun)
+    days, several = active_days_once(people, known)
+    counted = kept(new_people(days, beside(known, days)))
+    counts = collected(names.named(collected(with_only_platform_as_all(counted, several))))
     since = judged_from(begun, fct_collection_span, as_of=as_of)
     candidates = collected(
         counts.filter(pl.col("people") >= _LEAST_NEW_PEOPLE)

@@ -29,7 +29,7 @@ __all__ = ["dilution", "post_value", "shrunken_rate", "value"]
 
 WINDOW = timedelta(days=7)
 """How long after publishing a post is judged."""
-YEAR_DAYS = 364
+YEAR = timedelta(days=364)
 MINIMUM_COVERAGE = 0.9
 PREVIOUS_POSTS = 30
 MINIMUM_PREVIOUS_POSTS = 10
@@ -45,6 +45,7 @@ _COUNTS = {
 }
 _VALUES = {"value_7d": "value", "value_7d_low": "value_low", "value_7d_high": "value_high"}
 _BLOCK = 50_000
+_KEYS = ("account_id", "platform")
 
 Floats = NDArray[np.float64]
 
@@ -79,7 +80,7 @@ def post_value(
         pl.col("published_at").dt.date().alias("_day"),
     )
     judged = (
-        posts.join(collected(given(fold_post_value, dim_identity)), on="post_id", how="left")
+        posts.join(collected(given(fold_post_value, _numbered(dim_identity))), on="post_id", how="left")
         .join(_coverage(posts, fct_collection_span, as_of=as_of), on=["account_id", "_day"], how="left")
         .join(_offered(fct_collection_span, as_of=as_of), on="account_id", how="left")
         .join(_followers(posts, fct_counter), on="post_id", how="left")
@@ -88,11 +89,11 @@ def post_value(
     is_judged = pl.col("interactions_7d_note").is_null()
     measures = (*_COUNTS, *_VALUES, "people_7d")
     counted = judged.with_columns(pl.when(is_judged).then(pl.col(name).fill_null(0)).alias(name) for name in measures)
-    frame = counted.collect().lazy()  # a row a post: small, and read twice below
-    frame = frame.join(_z_scores(frame), on="post_id", how="left").with_columns(
-        (pl.col("interactions_7d") / pl.col("_followers")).alias("engagement_rate_by_followers"),
+    frame = counted.collect()  # a row a post: small, and read twice below
+    rated = frame.lazy().with_columns(
+        _z_scores(frame), (pl.col("interactions_7d") / pl.col("_followers")).alias("engagement_rate_by_followers")
     )
-    return frame.select(
+    return rated.select(
         "post_id", "account_id", "platform", "url", "published_at", "kind", "is_pending",
         "interactions_7d", "interactions_7d_note", "people_7d", "replies_7d", "reposts_7d", "likes_7d",
         "value_7d", "value_7d_low", "value_7d_high", "value_z",
@@ -117,6 +118,15 @@ def given(fold_post_value: IntoLazyFrame, dim_identity: IntoLazyFrame) -> People
         )
         .with_columns((nw.col(name) / 1000.0).alias(name) for name in _VALUES)
     )
+
+
+def _numbered(dim_identity: IntoLazyFrame) -> IntoLazyFrame:
+    """In Polars the people as numbers: they are only counted, and to tell names apart takes three times as long."""
+    identities: Any = nw.to_native(dim_identity, pass_through=True)
+    if not isinstance(identities, pl.LazyFrame):
+        return dim_identity
+    number = pl.col("person_id").cast(pl.Categorical).to_physical()
+    return collected(identities.select("identity_id", "is_bot", number))
 
 
 def _coverage(posts: pl.LazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
@@ -162,19 +172,24 @@ def _why_null() -> pl.Expr:
 
 def _followers(posts: pl.LazyFrame, fct_counter: pl.LazyFrame) -> pl.LazyFrame:
     """Followers of the post's platform on the day of publishing: `post_id, _followers`, only where known and positive."""
-    seen = (
+    counted = (
         fct_counter.filter(pl.col("subject") == "profile", pl.col("counter") == "followers")
-        .with_columns(pl.col("observed_at").dt.date().alias("_day"))
-        .group_by("account_id", "platform", "_day")
-        .agg(pl.col("value").sort_by("observed_at", "value").last().alias("_followers"))
+        .select(*_KEYS, "observed_at", pl.col("value").alias("_followers"))
+        .collect()
+        .lazy()
     )
+    # One number in place of two strings: that is what the search below is by.
+    places = counted.select(_KEYS).unique().with_row_index("_place").collect().lazy()
+    seen = counted.join(places, on=_KEYS).with_columns(pl.col("observed_at").dt.date().alias("_day"))
     return (
-        posts.select("post_id", "account_id", "platform", "_day")
+        posts.select("post_id", *_KEYS, "_day")
+        .join(places, on=_KEYS)
         .sort("_day")
         .join_asof(
-            seen.sort("_day"),
+            # Of several on a day the last one counts.
+            seen.select("_place", "_day", "_followers", "observed_at").sort("_day", "observed_at", "_followers"),
             on="_day",
-            by=["account_id", "platform"],
+            by="_place",
             strategy="backward",
             check_sortedness=False,  # sorted just above; Polars cannot check it within groups and warns
         )
@@ -183,17 +198,19 @@ def _followers(posts: pl.LazyFrame, fct_counter: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _z_scores(posts: pl.LazyFrame) -> pl.LazyFrame:
-    """`post_id, value_z` of the judged posts."""
+def _z_scores(posts: pl.DataFrame) -> pl.Series:
+    """`value_z` of each post, null where it is not judged."""
     judged = (
-        posts.filter(pl.col("interactions_7d").is_not_null())
-        .select("post_id", "account_id", "published_at", pl.col("interactions_7d").cast(pl.Float64))
+        posts.select("account_id", "published_at", "post_id", pl.col("interactions_7d").cast(pl.Float64))
+        .with_row_index("row")
+        .filter(pl.col("interactions_7d").is_not_null())
         .sort("account_id", "published_at", "post_id")
-        .collect()
     )
-    account = judged["account_id"].rle_id().to_numpy()
-    scores = robust_z(np.log1p(judged["interactions_7d"].to_numpy()), account)
-    return judged.lazy().select("post_id", pl.lit(pl.Series("value_z", scores)).fill_nan(None).alias("value_z"))
+    scores = np.full(posts.height, np.nan)
+    scores[judged["row"].to_numpy()] = robust_z(
+        np.log1p(judged["interactions_7d"].to_numpy()), judged["account_id"].rle_id().to_numpy()
+    )
+    return pl.Series("value_z", scores).fill_nan(None)
 
 
 def robust_z(values: Floats, group: NDArray[Any]) -> Floats:
@@ -270,56 +287,65 @@ def averages(mart_post_value: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
 def _settled(
     mart_post_value: pl.LazyFrame, fct_counter: pl.LazyFrame | None, *, as_of: date
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A row for each account and platform, numbered (`_group`), and the posts that its means are over, in that order."""
-    start = end_of(as_of) - timedelta(days=YEAR_DAYS)
+    """The numbered groups (`_group`), and the posts that their means are over, by group in the order of publishing.
+
+    A group is an account on a platform, or, where it posts on several, on all of them.
+    """
     posts = (
         mart_post_value.filter(pl.col("published_at") < end_of(as_of))
-        .with_columns((pl.col("published_at") >= start).alias("_in_year"))
-        .with_columns(
-            (pl.col("_in_year") & ~pl.col("is_pending") & pl.col("interactions_7d").is_not_null()).alias("_is_settled")
+        .select(
+            *_KEYS, "post_id", "published_at", "is_pending", "interactions_7d", "interactions_7d_note", "people_7d",
+            "value_7d", "is_promotional", (pl.col("published_at") >= end_of(as_of) - YEAR).alias("_in_year"),
         )
-    )
-    if fct_counter is None:
-        posts = posts.with_columns(pl.lit(None, pl.Int64).alias("_followers"))
-    else:
-        by_day = posts.with_columns(pl.col("published_at").dt.date().alias("_day"))
-        posts = posts.join(_followers(by_day, fct_counter), on="post_id", how="left")
-    rows = pl.concat([posts, posts.with_columns(pl.lit(ALL).alias("platform"))])
-    rows = rows.sort("account_id", "platform", "published_at", "post_id")
-    groups = rows.group_by("account_id", "platform").agg(
-        pl.col("_is_settled").sum().cast(pl.Int64).alias("posts"),
+        .collect()
+    )  # fmt: skip
+    places = posts.select(_KEYS).unique()
+    several = places.group_by("account_id").agg(pl.lit(ALL).alias("platform"), pl.len()).filter(pl.col("len") > 1)
+    names = pl.concat([places, several.select(_KEYS)]).sort(_KEYS).with_row_index("_group")
+    year = _with_followers(posts.filter("_in_year"), fct_counter).join(names, on=_KEYS)
+    together = names.filter(pl.col("platform") == ALL).select("account_id", pl.col("_group").alias("_together"))
+    of_all = year.join(together, on="account_id").with_columns(pl.col("_together").alias("_group")).drop("_together")
+    rows = pl.concat([year, of_all]).drop(_KEYS).sort("_group", "published_at", "post_id")
+    is_old = ~pl.col("is_pending")
+    settled = rows.filter(is_old, pl.col("interactions_7d").is_not_null())
+    why_none = rows.filter(is_old).group_by("_group").agg(pl.col("interactions_7d_note").last().alias("_last_note"))
+    promotional = rows.group_by("_group").agg(
         _promotional_28d(as_of).mean().alias("promotional_share_28d"),
         _promotional_28d(as_of).count().alias("promotional_share_28d_n"),
-        pl.col("interactions_7d_note").filter("_in_year", ~pl.col("is_pending")).last().alias("_last_note"),
-        pl.col("_in_year").any(),
-        (pl.col("_followers").is_not_null() | ~pl.col("_is_settled")).all().alias("_by_follower"),
     )
-    frame = groups.sort("account_id", "platform").with_row_index("_group").collect()
-    settled = (
-        rows.filter("_is_settled")
-        .join(frame.lazy().select("account_id", "platform", "_group", "_by_follower"), on=["account_id", "platform"])
-        .sort("_group", "published_at", "post_id")
-        .collect()
+    counted = settled.group_by("_group").agg(
+        pl.len().cast(pl.Int64).alias("posts"), pl.col("_followers").is_not_null().all().alias("_by_follower")
     )
-    return frame, settled
+    frame = names.with_columns(pl.col("_group").is_in(rows["_group"].unique().implode()).alias("_in_year"))
+    for part in (promotional, counted, why_none):
+        frame = frame.join(part, on="_group", how="left", maintain_order="left")
+    frame = frame.with_columns(pl.col("posts", "promotional_share_28d_n").fill_null(0))
+    return frame, settled.join(counted.select("_group", "_by_follower"), on="_group", maintain_order="left")
+
+
+def _with_followers(posts: pl.DataFrame, fct_counter: pl.LazyFrame | None) -> pl.DataFrame:
+    """The posts with `_followers`, null without a counter to ask."""
+    if fct_counter is None:
+        return posts.with_columns(pl.lit(None, pl.Int64).alias("_followers"))
+    dated = posts.with_columns(pl.col("published_at").dt.date().alias("_day"))
+    return dated.join(_followers(dated.lazy(), fct_counter).collect(), on="post_id", how="left")
 
 
 def _named(frame: pl.DataFrame, measures: dict[str, Any], *, as_of: date) -> pl.LazyFrame:
-    """The groups with these measures of theirs, and why there are none."""
+    """Each account and platform, and `all`, with these measures of theirs, and why there are none."""
     reason = (
         pl.when(~pl.col("_in_year"))
         .then(pl.lit("no posts in 364 days"))
         .otherwise(pl.col("_last_note").fill_null("pending"))
     )
-    return (
-        frame.with_columns(pl.Series(name, numbers) for name, numbers in measures.items())
-        .lazy()
-        .with_columns(
-            pl.col(pl.Float64).fill_nan(None),
-            pl.lit(as_of).alias("as_of"),
-            pl.when(pl.col("posts") == 0).then(reason).alias("value_per_post_note"),
-        )
+    groups = frame.with_columns(pl.Series(name, numbers) for name, numbers in measures.items()).with_columns(
+        pl.col(pl.Float64).fill_nan(None),
+        pl.lit(as_of).alias("as_of"),
+        pl.when(pl.col("posts") == 0).then(reason).alias("value_per_post_note"),
     )
+    # Who posts on one platform does the same on all of them.
+    alone = groups.filter((pl.len() == 1).over("account_id")).with_columns(pl.lit(ALL).alias("platform"))
+    return pl.concat([groups, alone]).sort(_KEYS).lazy()
 
 
 def _promotional_28d(as_of: date) -> pl.Expr:

@@ -57,7 +57,7 @@ def test_one_value_that_makes_the_sum_counts_as_one():
 
 
 def test_bootstrap_is_seeded_and_independent_of_blocks(monkeypatch):
-    sums = np.random.default_rng(1).normal(size=(40, 2))
+    sums = np.random.default_rng(1).integers(1000, size=(40, 2)).astype(float)  # whole numbers are added exactly
     whole = intervals.resampled_totals(sums, replicates=50)
     monkeypatch.setattr(intervals, "_BLOCK", 120)
     assert np.array_equal(whole, intervals.resampled_totals(sums, replicates=50))

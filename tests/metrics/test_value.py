@@ -383,10 +383,27 @@ def test_promotion_penalty_of_promotion_that_got_nothing_has_no_upper_end():
 
 def test_promotion_penalty_has_no_unit():
     rng = np.random.default_rng(5)
-    promotional, other = rng.gamma(1, 1, 12), rng.gamma(1, 2, 20)
-    assert promotion_penalty.ratio(promotional, other)[:3] == pytest.approx(
-        promotion_penalty.ratio(1000 * promotional, 1000 * other)[:3]
+    values = [round(value, 3) for value in (*rng.gamma(1, 1, 12), *rng.gamma(1, 2, 20))]
+    assert _penalty(0, values) == pytest.approx(_penalty(0, [1000 * value for value in values]))
+
+
+def test_promotion_penalty_does_not_depend_on_who_else_is_there():
+    rng = np.random.default_rng(6)
+    values = [[round(value, 3) for value in rng.gamma(1, 2, 32)] for _ in range(40)]
+    together = [_penalty(place, *values) for place in range(40)]
+    assert together == [_penalty(0, own) for own in values]
+
+
+def _penalty(place: int, *accounts: list[float]) -> tuple[float, ...]:
+    """Penalty and interval of one of these accounts; of each the first 12 posts are promotional."""
+    settled = pl.concat(
+        pl.DataFrame({"value_7d": values}).with_columns(
+            pl.lit(group, pl.UInt32).alias("_group"), (pl.int_range(pl.len()) < 12).alias("is_promotional")
+        )
+        for group, values in enumerate(accounts)
     )
+    found = promotion_penalty.penalties(settled, len(accounts))
+    return tuple(found[f"promotion_penalty{end}"][place] for end in ("", "_low", "_high"))
 
 
 def test_promotion_penalty_needs_ten_of_each_and_something_to_compare_with():

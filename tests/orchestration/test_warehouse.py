@@ -15,6 +15,7 @@ from orchestration.publish import publish
 from orchestration.settings import CHECKOUT, Settings
 from orchestration.sole_use import sole_use
 from orchestration.spark_store import SparkStore
+from orchestration.storage import FORMAT
 from orchestration.warehouse import Warehouse, WarehouseError
 from quality.catalog.model import ContractError, empty
 from quality.catalog.tables import MARTS, TABLES
@@ -281,3 +282,55 @@ def test_the_hash_ignores_when_a_stream_was_last_read(warehouse: Warehouse, tmp_
         )
         hashes.append(publish(warehouse, tmp_path / "published", as_of=MONDAY)["content_hash"])
     assert hashes[0] == hashes[1]
+
+
+def test_a_warehouse_has_the_format_that_is_written_fast_and_one_that_is_there_keeps_its_own(tmp_path: Path) -> None:
+    """Made anew, and opened again without being told; a file of DuckDB's own making is not changed."""
+    old = tmp_path / "old" / "warehouse.duckdb"
+    old.parent.mkdir()
+    duckdb.connect(str(old)).close()
+    formats = []
+    for path in (tmp_path / "warehouse.duckdb", tmp_path / "warehouse.duckdb", old):
+        opened = Warehouse(path)
+        found = opened.connect().execute(
+            "select tags['storage_version'] from duckdb_databases() where path = ?", [str(path)]
+        )
+        formats.append(found.fetchone())
+        opened.close()
+    assert formats[0] == formats[1] == (f"{FORMAT}+",)
+    assert formats[2] != formats[0]
+
+
+def test_duckdb_takes_a_quarter_of_the_machine_unless_told_otherwise(tmp_path: Path) -> None:
+    """DuckDB's own limit is 80 % of the machine."""
+    with duckdb.connect() as other:
+        whole = _gibibytes(other) / 0.8
+    for memory, expected in ((None, max(1.0, whole / 4)), ("800MB", 800e6 / 2**30)):
+        opened = Warehouse(tmp_path / "warehouse.duckdb", memory)
+        assert _gibibytes(opened.connect()) == pytest.approx(expected, abs=0.11)  # said with one digit
+        opened.close()
+
+
+def _gibibytes(connection: duckdb.DuckDBPyConnection) -> float:
+    amount, unit = connection.execute("select current_setting('memory_limit')").fetchone()[0].split()
+    return float(amount) * {"MiB": 2**-10, "GiB": 1, "TiB": 2**10}[unit]
+
+
+def test_a_table_read_in_parts_has_every_row_once_and_no_more_than_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts are smaller than DuckDB's vectors here, so that there are several."""
+    monkeypatch.setattr("orchestration.warehouse._ROWS_AT_ONCE", 2_048)
+    opened = Warehouse(tmp_path / "warehouse.duckdb")
+    opened.connect().execute(
+        "create schema raw_x; create table raw_x.days as "
+        "select i::int as i, date '2024-01-01' + i::int % 7 as day from range(10_000) as numbers(i)"
+    )
+    frame = opened.read("raw_x__days")
+    assert sorted(frame.collect()["i"]) == list(range(10_000))
+    assert frame.head(3_000).collect().height == 3_000
+    monday = frame.filter(pl.col("day") == date(2024, 1, 1))
+    assert sorted(monday.collect()["i"]) == list(range(0, 10_000, 7))
+    assert monday.head(500).collect().height == 500
+    assert frame.filter(pl.col("i") < 0).collect().is_empty()
+    opened.close()
