@@ -151,13 +151,15 @@ class _Site:
         is_admin = bool(self.api.keys.admin) and self.problem is None
         known = self._times(POSTS.name, "post", "published_at")
         since, judged = self._window("posts", known)
+        # That a key opens less tonight changes no post.
+        earlier = {row["post"]: row["text"] for row in self._rows(POSTS.name)} if self.problem else {}
 
         def pages() -> Pages:
             for page, total in _posts_of(self.api, is_admin=is_admin, since=since):
                 if total is not None and since is None:
                     self.totals["posts"] = total
                 self.posts |= {post["id"]: post["published_at"] or "" for post in page}
-                yield [_post(post) for post in page]
+                yield [_post(post, earlier.get(post["id"])) for post in page]
 
         yield from self.visit.items("posts", "posts", pages, table=POSTS, judged=judged)
         yield from self.visit.whole("posts", since)
@@ -338,7 +340,8 @@ def _posts_of(api: Api, *, is_admin: bool, since: datetime | None) -> Iterator[t
     return api.listed(api.admin if is_admin else api.content, "posts", params, _POST)
 
 
-def _post(post: Row) -> Row:
+def _post(post: Row, earlier: str | None) -> Row:
+    """The post as a row, with the text that was seen `earlier` where it is not shown now."""
     return {
         "post": post["id"],
         "url": post["url"],
@@ -346,7 +349,7 @@ def _post(post: Row) -> Row:
         "edited_at": post["updated_at"],
         "kind": "article",
         # Without access only a teaser is shown.
-        "text": None if post.get("access") is False else post["html"],
+        "text": earlier if post.get("access") is False else post["html"],
     }
 
 

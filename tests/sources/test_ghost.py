@@ -93,6 +93,19 @@ def test_a_refused_admin_key_leaves_what_the_content_key_opens() -> None:
     assert campaign.ADMIN not in reason
 
 
+def test_a_night_without_the_admin_key_changes_no_post() -> None:
+    account = campaign.make_account
+    with Replay(campaign.RECORDING) as server:
+        store = _collected(account(server.base))
+    before = store.staged(staging)["posts"].select("post", "words", "links").sort("post")
+    for night, server in enumerate((Refusing(campaign.RECORDING, "/api/admin/"), Replay(campaign.RECORDING)), 1):
+        with server:
+            _collected(account(server.base), store=store, night=night)
+        after = store.staged(staging)["posts"].select("post", "words", "links").sort("post")
+        assert after.equals(before)
+    assert before["words"].null_count() == 0
+
+
 @pytest.mark.parametrize(("status", "says"), [(404, "too old"), (405, "switched off")])
 def test_comments_that_are_not_there_leave_the_members(status: int, says: str) -> None:
     with Refusing(campaign.RECORDING, "/comments/post/", status) as server:
