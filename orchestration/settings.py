@@ -153,9 +153,6 @@ def prepare_environment(folder: Path) -> None:
         NORMALIZE__LOADER_FILE_FORMAT="parquet",
         EXTRACT__NEXT_ITEM_MODE="fifo",  # what was read is loaded before more is read, else memory grows with it
         GX_ANALYTICS_ENABLED="false",
-        # Fits are small: more BLAS threads than one cost more than they bring.
-        OMP_NUM_THREADS="1",
-        OPENBLAS_NUM_THREADS="1",
     )
 
 

@@ -1,16 +1,19 @@
 """How rows lie in the warehouse: the columns of a table in SQL, the order of its rows, and the parts they are handed over in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import duckdb
 import polars as pl
 import pyarrow as pa
 
-from quality.catalog.model import Dtype, Table, check_columns
+from quality.catalog.model import Dtype, Table, check_columns, empty, enforced_parts
 
 ROW_GROUP = 122_880
 """Rows of one of DuckDB's groups."""
+_LOOKED_AT = 1_000_000
+"""So many rows are computed before any is written: most tables have fewer, and can be sorted then."""
 FORMAT = "v1.3.0"
 """The oldest DuckDB that opens a new warehouse: since then texts have a compression that is written in two thirds of the time.
 
@@ -50,12 +53,68 @@ def ordered(table: Table) -> str:
     return ", ".join([*month, *(f'"{name}"' for name in table.key)])
 
 
-def sorted_as_stored(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows in that order."""
+class Incoming:
+    """Rows of a table on their way into DuckDB: of its types, in the order of storage, each part made while others are written.
+
+    Where the first parts are not in that order, all rows are computed and sorted first. Where a later one is not, or does
+    not fit, the `reader` breaks off; `error` says why.
+    """
+
+    def __init__(self, table: Table, frame: pl.DataFrame | pl.LazyFrame) -> None:
+        """Compute the first parts. Raises `ContractError` as `enforce` does."""
+        self.error: Exception | None = None
+        self._order = None if table.layer == "staging" else _order(table)  # staging is only read whole
+        self._last: pl.DataFrame | None = None
+        parts, first = enforced_parts(table, frame, ROW_GROUP), [empty(table)]
+        while sum(part.height for part in first) < _LOOKED_AT and (part := next(parts, None)) is not None:
+            first.append(part)
+        begun = pl.concat(first)
+        if self._is_next(begun):
+            parts = chain(begun.iter_slices(ROW_GROUP), self._in_order(table, parts))
+        else:
+            parts = in_order(table, pl.concat([begun, *parts])).iter_slices(ROW_GROUP)
+        self.reader = pa.RecordBatchReader.from_batches(empty(table).to_arrow().schema, self._batches(parts))
+
+    def _is_next(self, part: pl.DataFrame) -> bool:
+        """Whether the part is in order, and comes after the one before it."""
+        if self._order is None or part.is_empty():
+            return True
+        keys = part.select(self._order)
+        is_next = is_sorted(keys if self._last is None else pl.concat([self._last, keys]), keys.columns)
+        self._last = keys.tail(1)
+        return is_next
+
+    def _in_order(self, table: Table, parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        for part in parts:
+            if not self._is_next(part):
+                raise DisorderError(table.name)
+            yield part
+
+    def _batches(self, parts: Iterator[pl.DataFrame]) -> Iterator[pa.RecordBatch]:
+        try:
+            for part in parts:
+                yield from part.rechunk().to_arrow().to_batches()
+        except Exception as error:
+            self.error = error  # DuckDB would only say that there was one
+            raise
+
+
+class DisorderError(Exception):
+    """Rows that began in the order of storage did not go on in it."""
+
+
+def in_order(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows in the order of storage."""
+    return rows.sort(_order(table))
+
+
+def _order(table: Table) -> list[pl.Expr]:
+    """The order of the rows in storage, as `ordered` says it in SQL."""
     if table.month_of is None:
-        return rows if is_sorted(rows, table.key) else rows.sort(table.key)
+        return [pl.col(name) for name in table.key]
     day = pl.col(table.month_of)
-    return rows.sort(day.dt.year().cast(pl.Int32) * 12 + day.dt.month().cast(pl.Int32), *table.key)
+    month = day.dt.year().cast(pl.Int32) * 12 + day.dt.month().cast(pl.Int32)
+    return [month.alias("month of the row"), *(pl.col(name) for name in table.key)]
 
 
 def is_sorted(rows: pl.DataFrame, key: Sequence[str]) -> bool:

@@ -19,7 +19,7 @@ from polars.io.plugins import register_io_source
 from assets.metrics.engines import KEPT
 from orchestration.change_log import WRITTEN, ChangeLog, Making
 from orchestration.sole_use import WarehouseError, hold, let_go
-from orchestration.storage import enforced, in_row_groups, make, ordered, sorted_as_stored, stored_in
+from orchestration.storage import DisorderError, Incoming, enforced, in_order, make, ordered, stored_in
 from quality.catalog.model import ContractError, Table, empty, enforce
 from quality.catalog.tables import TABLES
 from quality.render import comments
@@ -250,12 +250,20 @@ class Warehouse:
             return self._replace(
                 table, as_of, making, lambda into: frame.query("rows_of_relation", f"insert into {into} {query}")
             )
-        rows = enforce(table, frame)
-        if table.layer != "staging":
-            # Sorted storage compresses and prunes; staging is only read whole.
-            rows = sorted_as_stored(table, rows)
+        incoming = Incoming(table, frame)
+        try:
+            return self._write_incoming(table, incoming, as_of, making)
+        except duckdb.Error as error:
+            if incoming.error is None:
+                raise
+            if not isinstance(incoming.error, DisorderError):
+                raise incoming.error from error
+        rows = in_order(table, enforce(table, frame))
+        return self._write_incoming(table, Incoming(table, rows), as_of, making)
+
+    def _write_incoming(self, table: Table, incoming: Incoming, as_of: date | None, making: Making | None) -> int:
         connection = self.connect()
-        connection.register("incoming_rows", in_row_groups(rows))
+        connection.register("incoming_rows", incoming.reader)
         # Marts repeat themselves (accounts, notes, rates of small numbers): looking for what else would save, costs a fifth of the time.
         tried = "fsst,zstd,alp,alprd,chimp,patas" if table.layer == "marts" else ""
         connection.execute(f"set disabled_compression_methods = '{tried}'")

@@ -13,6 +13,7 @@ import polars as pl
 from assets.metrics.coverage import coverage_share, missing, spans_read
 from assets.metrics.engines import kept
 from assets.metrics.numbering import together
+from assets.metrics.parts import in_parts, numbered_runs
 from assets.metrics.people import (
     DAYS_TO_1970,
     MINIMUM_COVERAGE,
@@ -293,28 +294,38 @@ def _filled(told: pl.LazyFrame, calendar: pl.LazyFrame, *, period: Period) -> pl
     """Every complete period, in order: those told of, and between them those in which nothing happened.
 
     Nothing happened in a covered period: counts are 0, and so is the number of people whose ties of a year ago are
-    compared, once there is a year. Rows are picked by number, since joining millions of them takes seconds.
+    compared, once there is a year. Rows are picked by number, since joining millions of them takes seconds, and in
+    parts (`in_parts`).
     """
     series, rows = calendar.collect(), collected(told).collect()
     nothing = {"active": 0, **dict.fromkeys(_STATES, 0), "coverage_share": 1.0}
     compared = [None, 0 if period == "month" else None]
     quiet = pl.DataFrame([nothing | {"net_retention_n": n} for n in compared], schema=rows.schema)
+    said = pl.concat([rows, quiet]).drop(_ROW)
     start, offset = series["start"].to_numpy(), series["offset"].to_numpy()
     length = series["last"].to_numpy() - start + 1
-    of_series = np.repeat(np.arange(series.height), length)
-    number = np.arange(of_series.size) + (start - offset)[of_series]
     # The window of a year ago ends on or after the birth from the month on that holds the birth's day a year later.
     a_year_old = series.select(period_of(pl.col("birth_day") + _YEAR, period)).to_series().to_numpy()
-    picked = rows.height + (number >= a_year_old[of_series])
-    picked[(offset - start)[rows["series"].to_numpy()] + rows["period"].to_numpy()] = np.arange(rows.height)
-    return pl.concat(
-        [
-            series.lazy().select(pl.col(_KEYS).gather(of_series)),
-            pl.LazyFrame({"period": number}).select(as_date(period_start(pl.col("period"), period)).alias(period)),
-            pl.concat([rows, quiet]).lazy().drop(_ROW).select(pl.all().gather(picked)),
-        ],
-        how="horizontal",
-    )
+    place = (offset - start)[rows["series"].to_numpy()] + rows["period"].to_numpy()
+    in_order = np.argsort(place)
+    place = place[in_order]
+
+    def part(first: int, end: int) -> pl.DataFrame:
+        of_series = numbered_runs(offset, length, first, end)
+        number = np.arange(first, end) + (start - offset)[of_series]
+        picked = rows.height + (number >= a_year_old[of_series])
+        told_of = slice(*np.searchsorted(place, [first, end]))
+        picked[place[told_of] - first] = in_order[told_of]
+        return pl.concat(
+            [
+                series.select(pl.col(_KEYS).gather(of_series)),
+                pl.select(as_date(period_start(pl.lit(pl.Series("period", number)), period)).alias(period)),
+                said.select(pl.all().gather(picked)),
+            ],
+            how="horizontal",
+        )
+
+    return in_parts(int(length.sum()), part)
 
 
 def _by_series(frame: pl.LazyFrame, series: pl.LazyFrame) -> pl.LazyFrame:

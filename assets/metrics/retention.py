@@ -15,6 +15,7 @@ from assets.metrics.coverage import spans_read
 from assets.metrics.engines import beside, kept
 from assets.metrics.intervals import wilson
 from assets.metrics.numbering import Names
+from assets.metrics.parts import in_parts, numbered_runs
 from assets.metrics.people import (
     MINIMUM_COVERAGE,
     People,
@@ -149,44 +150,51 @@ def _steps(cohorts: pl.LazyFrame, seen: pl.LazyFrame) -> pl.LazyFrame:
 def _cells(
     cohorts: pl.LazyFrame, steps: pl.LazyFrame, unknown: pl.LazyFrame, names: Names, *, as_of: date
 ) -> pl.LazyFrame:
-    """Every cell, in order: which step it shows is counted, since joining millions of cells takes seconds."""
+    """Every cell, in order and in parts: which step it shows is counted, since joining millions of cells takes seconds."""
     of, told = cohorts.collect(), steps.collect()
     offset, length = of["offset"].to_numpy(), of["length"].to_numpy()
-    number = np.repeat(np.arange(of.height), length)
-    k = np.arange(number.size) - offset[number]
     came = told[::2]
-    is_step = np.zeros(number.size, dtype=bool)
-    is_step[offset[came["number"].to_numpy()] + came["k"].to_numpy()] = True
-    step = 2 * np.cumsum(is_step) - 1 - is_step
+    begins = offset[came["number"].to_numpy()] + came["k"].to_numpy()
     month = pl.col("month") - pl.col("cohort")
     holes = (
         cohorts.join(unknown, on=_KEYS, how="inner")
         .filter(month >= 0, month < pl.col("length"))
-        .select(pl.col("offset") + month)
+        .select((pl.col("offset") + month).alias("cell"))
+        .sort("cell")
         .collect()
         .to_series()
         .to_numpy()
     )
-    if holes.size:
-        is_known = np.ones(number.size, dtype=bool)
-        is_known[holes] = False
-        number, k, step = number[is_known], k[is_known], step[is_known]
     edge = month_of(day_number(as_of) + 1) - _EDGE_MONTHS
-    of_cohort = names.named(of.lazy()).select(
-        *_KEYS, "cohort", as_date(period_start(pl.col("cohort"), "month")).alias("cohort_month")
+    of_cohort = (
+        names.named(of.lazy())
+        .select(*_KEYS, "cohort", as_date(period_start(pl.col("cohort"), "month")).alias("cohort_month"))
+        .collect()
     )
-    return pl.concat(
-        [
-            of_cohort.select(pl.all().gather(number)),
-            pl.LazyFrame({"period": k}),
-            told.lazy().drop("number", "k").select(pl.all().gather(step)),
-        ],
-        how="horizontal",
-    ).select(
-        pl.lit(as_of).alias("as_of"),
-        *_KEYS,
-        "cohort_month",
-        "period",
-        *told.columns[2:],
-        (pl.col("cohort") + pl.col("period") >= edge).alias("is_right_edge"),
-    )
+    said = told.drop("number", "k")
+
+    def part(first: int, end: int) -> pl.DataFrame:
+        number, cell = numbered_runs(offset, length, first, end), np.arange(first, end)
+        latest = np.searchsorted(begins, cell, side="right") - 1
+        step = 2 * latest + (begins[latest] != cell)
+        holed = slice(*np.searchsorted(holes, [first, end]))
+        is_known = np.ones(cell.size, dtype=bool)
+        is_known[holes[holed] - first] = False
+        number, cell, step = number[is_known], cell[is_known], step[is_known]
+        return pl.concat(
+            [
+                of_cohort.select(pl.all().gather(number)),
+                pl.DataFrame({"period": cell - offset[number]}),
+                said.select(pl.all().gather(step)),
+            ],
+            how="horizontal",
+        ).select(
+            pl.lit(as_of).alias("as_of"),
+            *_KEYS,
+            "cohort_month",
+            "period",
+            *said.columns,
+            (pl.col("cohort") + pl.col("period") >= edge).alias("is_right_edge"),
+        )
+
+    return in_parts(int(length.sum()), part)

@@ -5,7 +5,8 @@ Nothing here knows Dagster, Great Expectations or a database connection; everyth
 The entries themselves are in the modules beside this one; `tables.py` gathers them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -186,11 +187,29 @@ def enforce(table: Table, frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     >>> enforce(t, pl.DataFrame({"a": [1]}, schema={"a": pl.Int8})).schema["a"]
     Int64
     """
+    with fitting(table):
+        return typed(table, frame).collect(engine="streaming")
+
+
+def enforced_parts(table: Table, frame: pl.DataFrame | pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """The same in parts of so many rows, each computed when it is asked for."""
+    with fitting(table):
+        yield from typed(table, frame).collect_batches(chunk_size=rows, engine="streaming")
+
+
+def typed(table: Table, frame: pl.DataFrame | pl.LazyFrame) -> pl.LazyFrame:
+    """The frame with the table's columns and types, not yet computed; raises `ContractError` as `check_columns` does."""
     lazy = frame.lazy()
     schema = lazy.collect_schema()
     check_columns(table, list(schema))
+    return lazy.select(_cast(column, schema[column.name]) for column in table.columns)
+
+
+@contextmanager
+def fitting(table: Table) -> Iterator[None]:
+    """What is computed here and does not fit the table's types is a `ContractError`."""
     try:
-        return lazy.select(_cast(column, schema[column.name]) for column in table.columns).collect()
+        yield
     except pl.exceptions.InvalidOperationError as error:
         raise ContractError(f"{table.name}: a value does not fit its column's type: {error}") from error
 

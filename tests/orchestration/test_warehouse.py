@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from assets.metrics.parts import in_parts
 from orchestration.io import TablesIOManager
 from orchestration.publish import publish
 from orchestration.settings import CHECKOUT, Settings
@@ -153,6 +154,60 @@ def test_nights_before_are_kept_where_a_mart_has_gained_and_lost_a_column(wareho
     frame = warehouse.read("mart_dilution").collect().sort("as_of")
     assert frame.columns == list(DILUTION.column_names)
     assert frame["dilution_elasticity"].to_list() == [0.1, 0.2]
+
+
+CADENCE_WEEK = TABLES["mart_cadence_week"]
+WEEKS = 2_000
+
+
+def weeks(*blocks: pl.Expr, fails_in: int | None = None) -> pl.LazyFrame:
+    """mart_cadence_week of one account in parts, one for each expression of the week's number; rows of one may not fit."""
+    size = WEEKS // len(blocks)
+
+    def part(start: int, stop: int) -> pl.DataFrame:
+        block = start // size
+        posts = pl.lit(1e300 if block == fails_in and stop > start else 1.0).alias("posts")
+        return pl.select(pl.int_range(start, stop, dtype=pl.Int32).alias("number")).select(
+            pl.lit("a").alias("account_id"), pl.lit("all").alias("platform"), blocks[block].cast(pl.Date).alias("week"),
+            posts, pl.lit(1).alias("active_days"), pl.lit(1.0).alias("coverage_share"),
+        )  # fmt: skip
+
+    return in_parts(WEEKS, part)
+
+
+NUMBER = pl.col("number")
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        pytest.param([NUMBER, NUMBER, NUMBER, NUMBER], id="in order"),
+        pytest.param([NUMBER.reverse(), NUMBER, NUMBER, NUMBER], id="not from the beginning"),
+        pytest.param([NUMBER, NUMBER, NUMBER.reverse(), NUMBER], id="not within a later part"),
+        pytest.param([NUMBER, NUMBER, NUMBER + 500, NUMBER - 500], id="not from one part to the next"),
+    ],
+)
+def test_rows_made_in_parts_lie_in_order_whatever_order_they_come_in(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, blocks: list[pl.Expr]
+) -> None:
+    """Parts are small here, and only the first is looked at before writing begins."""
+    for name in ("assets.metrics.parts.PART", "orchestration.storage.ROW_GROUP", "orchestration.storage._LOOKED_AT"):
+        monkeypatch.setattr(name, WEEKS // 4)
+    assert warehouse.write(CADENCE_WEEK, weeks(*blocks)) == WEEKS
+    stored = warehouse.connect().execute("select week from marts.mart_cadence_week").pl()["week"]
+    assert stored.to_list() == [date.fromordinal(date(1970, 1, 1).toordinal() + number) for number in range(WEEKS)]
+
+
+@pytest.mark.parametrize("block", [0, 3])
+def test_a_part_that_breaks_the_contract_leaves_the_table_as_it_was(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    for name in ("assets.metrics.parts.PART", "orchestration.storage.ROW_GROUP", "orchestration.storage._LOOKED_AT"):
+        monkeypatch.setattr(name, WEEKS // 4)
+    warehouse.write(CADENCE_WEEK, weeks(NUMBER))
+    with pytest.raises(ContractError, match="mart_cadence_week: a value does not fit"):
+        warehouse.write(CADENCE_WEEK, weeks(NUMBER, NUMBER, NUMBER, NUMBER, fails_in=block))
+    assert warehouse.rows("mart_cadence_week") == WEEKS
 
 
 def test_an_older_night_leaves_newest_only_marts_untouched(warehouse: Warehouse) -> None:
