@@ -32,7 +32,7 @@ def seconds(home: Path, as_of: date, engine: str) -> dict[str, float]:
     took: dict[str, float] = {}
     assets = {asset.key.path[-1]: asset for asset in (*folds.ASSETS, *marts.ASSETS)}
     with (
-        closing(Warehouse(settings.warehouse_path, settings.memory)) as warehouse,
+        closing(Warehouse(settings.warehouse_path, settings.duckdb_memory)) as warehouse,
         closing(SparkStore(settings, warehouse)) as store,
     ):
         tables = TablesIOManager(warehouse, settings, store)

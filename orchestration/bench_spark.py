@@ -118,7 +118,7 @@ def compare(
     settings = Settings(home=home, engine="spark", memory=memory, spark_store=str(home / "store"))
     runs = {}
     with (
-        closing(Warehouse(settings.warehouse_path, settings.memory)) as warehouse,
+        closing(Warehouse(settings.warehouse_path, settings.duckdb_memory)) as warehouse,
         Cluster(home / "cluster", cores=cores, memory=f"{_megabytes(memory) + 500}M") as cluster,
     ):
         bench_facts.generate(warehouse, bench_facts.Size(rows), as_of=as_of, seed=seed)

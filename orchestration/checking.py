@@ -13,7 +13,7 @@ def run(settings: Settings) -> tuple[bool, str]:
     """
     if not settings.warehouse_path.exists():
         raise LookupError(f"{settings.warehouse_path} does not exist yet: `rapport run` makes the first night.")
-    warehouse = Warehouse(settings.warehouse_path, settings.memory)
+    warehouse = Warehouse(settings.warehouse_path, settings.duckdb_memory)
     present = {name: warehouse.previous(name) for name, table in TABLES.items() if warehouse.has(table.layer, name)}
     warehouse.close()
     lines, holds = [], True

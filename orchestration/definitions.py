@@ -50,7 +50,7 @@ def build(home: Path) -> dg.Definitions:
 
 
 def _warehouse(settings: settings_module.Settings) -> Iterator[Any]:
-    warehouse = Warehouse(settings.warehouse_path, settings.memory)
+    warehouse = Warehouse(settings.warehouse_path, settings.duckdb_memory)
     with sole_use(settings.home):
         try:
             yield warehouse

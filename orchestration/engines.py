@@ -6,7 +6,8 @@ Only folds, and marts that start from a fold, have a choice: they read many rows
 from collections.abc import Mapping
 from typing import Literal
 
-from orchestration.settings import Settings
+from orchestration.settings import Settings, bytes_of
+from quality.catalog.tables import TABLES
 
 Engine = Literal["polars", "duckdb", "spark"]
 
@@ -22,24 +23,37 @@ MEASURED: Mapping[str, Engine] = {
 """
 
 
-LARGE = 15_000_000
-"""Rows of `fold_relationship_day` beyond which Polars is not tried: 3.5 million took 3.6 GB, 10.5 million 9.6.
+LARGE = 5_000_000
+"""Rows of `fold_relationship_day` that marts of people take at once in Polars; with more, some accounts after the others.
 
-DuckDB, told to keep to 4 GB, took 4.0 and 9.9 GB there, and twice the time.
+3.5 million took 3.6 GB, all of a night together.
 """
+ROWS_PER_GB = 800_000
+"""The same for each GB of `memory`, of which Polars has half and DuckDB half."""
 
 
 def engine_of(settings: Settings, table: str, fold_rows: int = 0) -> Engine:
     """The engine for a table, where the largest fold has so many rows.
 
-    With a memory limit, and with large folds, `auto` is DuckDB: it can put on disk what does not fit.
+    With a memory limit, and with large folds, `auto` is DuckDB, which can put on disk what does not fit, but for tables
+    that Polars can compute for some accounts after the others (`accounts_at_once`).
     """
     match settings.engine:
         case "auto":
-            return "duckdb" if settings.memory or fold_rows > LARGE else MEASURED.get(table, "polars")
+            measured = MEASURED.get(table, "polars")
+            if fold_rows <= LARGE and not settings.memory:
+                return measured
+            return measured if TABLES[table].by_account else "duckdb"
         case "duckdb":
             return "duckdb"
         case "spark":
             return "spark"
         case _:
             return "polars"
+
+
+def rows_at_once(settings: Settings) -> int:
+    """How many rows of the largest fold marts of people may take at once in Polars."""
+    if settings.memory is None:
+        return LARGE
+    return max(1, min(LARGE, round(bytes_of(settings.memory) / 1e9 * ROWS_PER_GB / 2)))

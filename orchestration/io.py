@@ -9,15 +9,20 @@ import dagster as dg
 import duckdb
 import polars as pl
 
+from assets.account_ranges import AccountRange, InRanges, ranges
 from assets.ingest import as_known, empty_raw, is_collected, readings_beside
 from assets.table import IN_ENGINE, READER
-from orchestration.engines import engine_of
+from orchestration.aside import Aside
+from orchestration.engines import engine_of, rows_at_once
 from orchestration.recomputing import Recomputing
 from orchestration.settings import Settings
 from orchestration.spark_store import SparkStore
 from orchestration.warehouse import Warehouse
 from quality.catalog.model import Table
 from quality.catalog.tables import TABLES
+
+_LARGEST = "fold_relationship_day"
+"""The fold that decides by its rows how tables that read people are computed."""
 
 
 class TablesIOManager(dg.IOManager):
@@ -29,7 +34,8 @@ class TablesIOManager(dg.IOManager):
         self.settings = settings
         self.store = store
         self.recomputing = Recomputing(warehouse, settings)
-        self._frames: dict[tuple[str, date | None], pl.LazyFrame] = {}
+        self.aside = Aside(settings.home / "scratch" / "aside")
+        self._frames: dict[tuple[str, date | None, AccountRange | None], pl.LazyFrame] = {}
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Enforce the catalogue's types and swap the table in: all of it, or the parts that were computed."""
@@ -66,7 +72,7 @@ class TablesIOManager(dg.IOManager):
     def save(self, table: Table, frame: Any, as_of: date | None) -> int:
         """Write the frame of any engine to the table, drop what its computation kept, and return its rows."""
         plan = self.recomputing.plan(table.name, as_of)
-        is_ours = isinstance(frame, pl.LazyFrame | pl.DataFrame | duckdb.DuckDBPyRelation)
+        is_ours = isinstance(frame, pl.LazyFrame | pl.DataFrame | InRanges | duckdb.DuckDBPyRelation)
         computed = frame if is_ours else self.store.write(table, frame, as_of)
         if plan is not None and plan.why is None and as_of is not None:
             self.recomputing.write(plan, computed, as_of)
@@ -84,7 +90,7 @@ class TablesIOManager(dg.IOManager):
 
     def load(self, name: str, as_of: date | None, *, reader: str | None = None, part: str | None = None) -> Any:
         """A catalogue table, or the `part` of its rows that is needed, in the engine chosen for `reader`, a table; else in Polars."""
-        rows = self.warehouse.rows("fold_relationship_day") if reader else 0
+        rows = self.warehouse.rows(_LARGEST) if reader else 0
         match engine_of(self.settings, reader, rows) if reader else "polars":
             case "duckdb":
                 return self.warehouse.relation(name, as_of, part=part)
@@ -92,11 +98,27 @@ class TablesIOManager(dg.IOManager):
                 return self.store.read(name, as_of, part=part)
             case _ if part is None:
                 # The same frame for every reader: what metrics make of it is shared (assets.metrics.once).
-                if (name, as_of) not in self._frames:
-                    self._frames[name, as_of] = self.warehouse.read(name, as_of)
-                return self._frames[name, as_of]
+                if (name, as_of, None) not in self._frames:
+                    self._frames[name, as_of, None] = self.warehouse.read(name, as_of)
+                return self._frames[name, as_of, None]
             case _:
                 return self.warehouse.read(name, as_of, part=part)
+
+    def ranges(self, table: Table) -> tuple[AccountRange, ...]:
+        """The accounts for which the table is computed after each other; none where Polars takes them all at once, or another engine does."""
+        most, rows = rows_at_once(self.settings), self.warehouse.rows(_LARGEST)
+        if rows <= most or engine_of(self.settings, table.name, rows) != "polars":
+            return ()
+        self.aside.begin()
+        return tuple(ranges(self.warehouse.rows_by_account(_LARGEST), most))
+
+    def within(self, name: str, as_of: date, some: AccountRange) -> pl.LazyFrame:
+        """The rows of these accounts of a catalogue table, the same frame for every reader; of one without accounts all."""
+        part = self.warehouse.part(name, as_of, some)
+        known = (name, as_of, some if part else None)
+        if known not in self._frames:
+            self._frames[known] = self.warehouse.read(name, as_of, part=part)
+        return self._frames[known]
 
     def _raw(self, name: str, part: str | None = None) -> pl.LazyFrame:
         if part is None and not self.warehouse.has(*self.warehouse.location(name)):
@@ -109,4 +131,6 @@ def tables_io_manager(context: dg.InitResourceContext) -> Iterator[TablesIOManag
     """The IO manager of every table asset; Spark, where it was started, ends with the run."""
     warehouse, settings = context.resources.warehouse, context.resources.settings
     with closing(SparkStore(settings, warehouse)) as store:
-        yield TablesIOManager(warehouse, settings, store)
+        tables = TablesIOManager(warehouse, settings, store)
+        yield tables
+        tables.aside.end()

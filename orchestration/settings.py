@@ -73,6 +73,13 @@ class Settings:
     spark: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def duckdb_memory(self) -> str | None:
+        """What DuckDB may take of `memory`: half of it where Polars computes beside it."""
+        if self.memory is None or self.engine not in ("auto", "polars"):
+            return self.memory
+        return f"{bytes_of(self.memory) / 2e6:.0f}MB"
+
+    @property
     def config_path(self) -> Path:
         """The user's file."""
         return self.home / "rapport.toml"
@@ -272,6 +279,15 @@ def _engine(top: _Part) -> str:
     if engine not in ENGINES:
         raise top.refuse("engine", f"one of {', '.join(ENGINES)}")
     return engine
+
+
+def bytes_of(memory: str) -> float:
+    """An amount of memory, as `memory` says it, in bytes.
+
+    >>> bytes_of("4GB"), bytes_of("800MB")
+    (4000000000.0, 800000000.0)
+    """
+    return float(memory[:-2]) * {"MB": 1e6, "GB": 1e9}[memory[-2:]]
 
 
 def _memory(top: _Part) -> str | None:

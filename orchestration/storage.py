@@ -8,7 +8,8 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from quality.catalog.model import Dtype, Table, check_columns, empty, enforced_parts
+from assets.account_ranges import InRanges
+from quality.catalog.model import Dtype, Table, check_columns, empty, enforce, enforced_parts
 
 ROW_GROUP = 122_880
 """Rows of one of DuckDB's groups."""
@@ -56,16 +57,17 @@ def ordered(table: Table) -> str:
 class Incoming:
     """Rows of a table on their way into DuckDB: of its types, in the order of storage, each part made while others are written.
 
+    What makes them may read the warehouse through cursors, not through the connection that writes: that one waits for them.
     Where the first parts are not in that order, all rows are computed and sorted first. Where a later one is not, or does
     not fit, the `reader` breaks off; `error` says why.
     """
 
-    def __init__(self, table: Table, frame: pl.DataFrame | pl.LazyFrame) -> None:
+    def __init__(self, table: Table, frame: pl.DataFrame | pl.LazyFrame | InRanges) -> None:
         """Compute the first parts. Raises `ContractError` as `enforce` does."""
         self.error: Exception | None = None
         self._order = None if table.layer == "staging" else _order(table)  # staging is only read whole
         self._last: pl.DataFrame | None = None
-        parts, first = enforced_parts(table, frame, ROW_GROUP), [empty(table)]
+        parts, first = _parts(table, frame), [empty(table)]
         while sum(part.height for part in first) < _LOOKED_AT and (part := next(parts, None)) is not None:
             first.append(part)
         begun = pl.concat(first)
@@ -99,13 +101,23 @@ class Incoming:
             raise
 
 
+def _parts(table: Table, frame: pl.DataFrame | pl.LazyFrame | InRanges) -> Iterator[pl.DataFrame]:
+    if not isinstance(frame, InRanges):
+        yield from enforced_parts(table, frame, ROW_GROUP)
+        return
+    for some in frame:
+        # One range comes after the other; within it the rows are all there, and can be sorted.
+        yield from in_order(table, enforce(table, some)).iter_slices(ROW_GROUP)
+
+
 class DisorderError(Exception):
     """Rows that began in the order of storage did not go on in it."""
 
 
 def in_order(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows in the order of storage."""
-    return rows.sort(_order(table))
+    keys = rows.select(_order(table))
+    return rows if is_sorted(keys, keys.columns) else rows.sort(_order(table))
 
 
 def _order(table: Table) -> list[pl.Expr]:

@@ -16,6 +16,7 @@ import duckdb
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from assets.account_ranges import AccountRange, InRanges
 from assets.metrics.engines import KEPT
 from orchestration.change_log import WRITTEN, ChangeLog, Making
 from orchestration.sole_use import WarehouseError, hold, let_go
@@ -195,6 +196,23 @@ class Warehouse:
         row = self.connect().execute(f'select count(*) from "{schema}"."{table}"').fetchone()  # noqa: S608
         return int(row[0]) if row else 0
 
+    def rows_by_account(self, name: str) -> list[tuple[str, int]]:
+        """How many rows each account has in a catalogue table, in the order of their names."""
+        query = f"select account_id, count(*) from {TABLES[name].qualified} group by account_id order by account_id"  # noqa: S608
+        return [(str(account), int(rows)) for account, rows in self.connect().execute(query).fetchall()]
+
+    def part(self, name: str, as_of: date | None, some: AccountRange) -> str | None:
+        """Where the rows of these accounts are in a catalogue table, for `select * from`; null where it has no accounts, or no rows yet."""
+        schema, table = self.location(name, as_of)
+        if "account_id" not in TABLES[name].column_names or not self.has(schema, table):
+            return None
+        conditions = [f"as_of = date '{as_of}'"] if TABLES[name].keeps_history and as_of is not None else []
+        for limit, sign in ((some.start, ">="), (some.end, "<")):
+            if limit is not None:
+                escaped = limit.replace("'", "''")
+                conditions.append(f"account_id {sign} '{escaped}'")
+        return f'(select * from "{schema}"."{table}" where {" and ".join(conditions) or "true"})'  # noqa: S608
+
     def read(self, name: str, as_of: date | None = None, *, part: str | None = None) -> pl.LazyFrame:
         """The table as a lazy frame; of a table that keeps history, the rows of `as_of`.
 
@@ -236,7 +254,7 @@ class Warehouse:
     def write(
         self,
         table: Table,
-        frame: pl.DataFrame | pl.LazyFrame | duckdb.DuckDBPyRelation,
+        frame: pl.DataFrame | pl.LazyFrame | InRanges | duckdb.DuckDBPyRelation,
         as_of: date | None = None,
         *,
         making: Making | None = None,
@@ -256,7 +274,7 @@ class Warehouse:
         except duckdb.Error as error:
             if incoming.error is None:
                 raise
-            if not isinstance(incoming.error, DisorderError):
+            if not isinstance(incoming.error, DisorderError) or isinstance(frame, InRanges):
                 raise incoming.error from error
         rows = in_order(table, enforce(table, frame))
         return self._write_incoming(table, Incoming(table, rows), as_of, making)

@@ -8,8 +8,32 @@ import weakref
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+import narwhals as nw
+import polars as pl
+
 P = ParamSpec("P")
 R = TypeVar("R")
+Keeping = Callable[[pl.LazyFrame], pl.LazyFrame]
+_keeping: list[Keeping] = []
+
+
+def keep_by(keeping: Keeping | None) -> None:
+    """Pass every Polars frame of a result through `keeping` before it is kept, say to put it on disk; null: keep it as it is."""
+    _keeping[:] = [] if keeping is None else [keeping]
+
+
+def _as_kept(result: Any) -> Any:
+    if not _keeping:
+        return result
+    match result:
+        case pl.LazyFrame():
+            return _keeping[0](result)
+        case nw.LazyFrame() if result.implementation.is_polars():
+            return nw.from_native(_keeping[0](result.to_native()))
+        case tuple() if type(result) is tuple:
+            return tuple(map(_as_kept, result))
+        case _:
+            return result
 
 
 def once(function: Callable[P, R]) -> Callable[P, R]:
@@ -33,7 +57,7 @@ def once(function: Callable[P, R]) -> Callable[P, R]:
         known = of_first.get(keywords) if of_first is not None else None
         if known is not None and _are_same(known[0], others):
             return known[1]
-        result = function(*args, **kwargs)
+        result: R = _as_kept(function(*args, **kwargs))
         if id(first) not in kept:
             kept[id(first)] = {}
             weakref.finalize(first, kept.pop, id(first), None)

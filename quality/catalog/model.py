@@ -115,6 +115,8 @@ class Table:
     may_be_empty: bool = True
     month_of: str | None = None
     """The column whose month comes first in storage, before the key: a large table is read and replaced by month."""
+    by_account: bool = False
+    """Whether an account's rows follow from its own rows, and people's, alone: many accounts need not be computed together."""
 
     def __post_init__(self) -> None:
         """Refuse an entry that contradicts itself, at import."""
@@ -127,6 +129,8 @@ class Table:
             raise ValueError(f"{self.name}: key columns {nullable} may not be nullable")
         if self.month_of is not None and self.month_of not in names:
             raise ValueError(f"{self.name}: {self.month_of}, whose month it is stored by, is not among its columns")
+        if self.by_account and [name for name in self.key if name != "as_of"][:1] != ["account_id"]:
+            raise ValueError(f"{self.name}: rows that are computed by account must be in the order of accounts")
         if not (self.doc and self.grain):
             raise ValueError(f"{self.name}: doc and grain are required")
 

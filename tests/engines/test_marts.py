@@ -12,6 +12,7 @@ import duckdb
 import polars as pl
 from hypothesis import Phase, given, settings
 
+from assets.account_ranges import AccountRange, InRanges, ranges
 from assets.metrics import (
     availability,
     concentration,
@@ -49,6 +50,10 @@ MARTS: dict[str, tuple[Callable[..., pl.LazyFrame], dict[str, Any]]] = {
 }
 
 
+PEOPLE_OF_ALL = ("mart_retention_model", "mart_post_value", "mart_followers")
+"""Marts that are never computed for some accounts after the others: a fit over all of them, a key without accounts, a few rows."""
+
+
 def compare(tables: Tables, put: Callable[[str, pl.DataFrame], Any]) -> None:
     """Each of these marts from folds and identities in the engine, against the same from Polars."""
     known = reference(tables, as_of=AS_OF)
@@ -78,3 +83,36 @@ def test_marts_from_duckdb(tables: Tables) -> None:
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         compare(tables, lambda name, frame: on_duckdb(frame, connection, name))
+
+
+@given(tables=communities(accounts=8))
+@settings(max_examples=5, phases=(Phase.generate,))
+def test_marts_for_some_accounts_after_the_others(tables: Tables) -> None:
+    """The rows are those of all accounts at once, and each range's come after those of the ranges before."""
+    known, as_of = reference(tables, as_of=AS_OF), {"as_of": AS_OF}
+    sizes = known["fold_relationship_day"].group_by("account_id").len().sort("account_id")
+    some = ranges(sizes.iter_rows(), most=1)
+    for mart, (function, more) in MARTS.items():
+        if mart not in CATALOGUE or not CATALOGUE[mart].by_account:
+            assert mart in (*PEOPLE_OF_ALL, "people_as_of")
+            continue
+        names = [n for n, p in inspect.signature(function).parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        given = {name: (known[name] if name in known else empty(CATALOGUE[name])).lazy() for name in names}
+
+        def of_range(of: AccountRange, function=function, given=given, more=more) -> pl.LazyFrame:
+            within = {name: _within(frame, of) for name, frame in given.items()}
+            return function(**within, **more, **as_of)
+
+        parts = [part.collect() for part in InRanges(of_range, tuple(some))]
+        assert not differences(pl.concat(parts).lazy(), function(**given, **more, **as_of)), mart
+        accounts = pl.concat([part.select(pl.col("account_id").unique().sort()) for part in parts])["account_id"]
+        assert accounts.is_sorted(), mart
+        assert accounts.is_unique().all(), mart
+
+
+def _within(frame: pl.LazyFrame, of: AccountRange) -> pl.LazyFrame:
+    """The rows of the accounts in the range, as a warehouse would give them."""
+    if "account_id" not in frame.collect_schema():
+        return frame
+    account = pl.col("account_id")
+    return frame.filter(account >= (of.start or ""), account < of.end if of.end else pl.lit(value=True))

@@ -1,5 +1,6 @@
 """A memory limit is given to DuckDB, stays after the file was closed, and holds: what does not fit goes to disk."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import polars as pl
 import pytest
 
 from assets.metrics import fold
-from orchestration.engines import LARGE, engine_of
+from orchestration.engines import LARGE, engine_of, rows_at_once
 from orchestration.settings import Settings
 from orchestration.warehouse import Warehouse
 from quality.catalog.model import ContractError, empty
@@ -78,13 +79,25 @@ def test_a_relation_is_held_to_the_contract(small: Warehouse) -> None:
     assert small.rows("mart_dilution") == 1
 
 
-def test_auto_is_what_was_measured_and_with_a_limit_duckdb(tmp_path: Path) -> None:
-    def engine(**said: str) -> str:
-        return engine_of(Settings(home=tmp_path, **said), "fold_response")
-
-    assert [engine(engine=name) for name in ("polars", "duckdb", "spark")] == ["polars", "duckdb", "spark"]
-    assert engine(memory="4GB") == "duckdb"
-    assert engine() in ("polars", "duckdb")
+def test_auto_is_what_was_measured_and_with_a_limit_what_needs_little_at_once(tmp_path: Path) -> None:
+    """Large folds, or a limit: DuckDB, or where accounts can be computed after each other what is faster at once."""
     home = Settings(home=tmp_path)
-    assert [engine_of(home, "mart_growth_week", rows) for rows in (LARGE, LARGE + 1)] == ["polars", "duckdb"]
-    assert engine_of(Settings(home=tmp_path, engine="polars"), "mart_growth_week", LARGE + 1) == "polars"
+
+    def engine(table: str, rows: int = 0, **said: str) -> str:
+        return engine_of(replace(home, **said), table, rows)
+
+    named = ("polars", "duckdb", "spark")
+    assert [engine("fold_response", engine=name) for name in named] == list(named)
+    assert engine("fold_response", memory="4GB") == "duckdb"
+    assert engine("fold_response") in ("polars", "duckdb")
+    assert [engine("mart_retention_model", rows) for rows in (LARGE, LARGE + 1)] == ["polars", "duckdb"]
+    assert engine("mart_growth_week", LARGE + 1) == engine("mart_growth_week", memory="4GB") == "polars"
+    assert engine("mart_growth_week", LARGE + 1, engine="duckdb") == "duckdb"
+
+
+def test_a_limit_is_shared_by_duckdb_and_polars(tmp_path: Path) -> None:
+    home = Settings(home=tmp_path, memory="4GB")
+    assert home.duckdb_memory == "2000MB"
+    assert replace(home, engine="duckdb").duckdb_memory == "4GB"
+    assert rows_at_once(home) < rows_at_once(Settings(home=tmp_path)) == LARGE
+    assert rows_at_once(replace(home, memory="1MB")) > 0

@@ -191,7 +191,11 @@ def test_rows_made_in_parts_lie_in_order_whatever_order_they_come_in(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, blocks: list[pl.Expr]
 ) -> None:
     """Parts are small here, and only the first is looked at before writing begins."""
-    for name in ("assets.metrics.parts.PART", "orchestration.storage.ROW_GROUP", "orchestration.storage._LOOKED_AT"):
+    for name in (
+        "assets.metrics.parts.PART",
+        "orchestration.storage.ROW_GROUP",
+        "orchestration.storage._LOOKED_AT",
+    ):
         monkeypatch.setattr(name, WEEKS // 4)
     assert warehouse.write(CADENCE_WEEK, weeks(*blocks)) == WEEKS
     stored = warehouse.connect().execute("select week from marts.mart_cadence_week").pl()["week"]
@@ -202,7 +206,11 @@ def test_rows_made_in_parts_lie_in_order_whatever_order_they_come_in(
 def test_a_part_that_breaks_the_contract_leaves_the_table_as_it_was(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    for name in ("assets.metrics.parts.PART", "orchestration.storage.ROW_GROUP", "orchestration.storage._LOOKED_AT"):
+    for name in (
+        "assets.metrics.parts.PART",
+        "orchestration.storage.ROW_GROUP",
+        "orchestration.storage._LOOKED_AT",
+    ):
         monkeypatch.setattr(name, WEEKS // 4)
     warehouse.write(CADENCE_WEEK, weeks(NUMBER))
     with pytest.raises(ContractError, match="mart_cadence_week: a value does not fit"):

@@ -31,6 +31,7 @@ mart_listening = Table(
     doc="Do we answer people, and how soon? Opportunities of the year that ends with as_of.",
     grain="One account and platform (or `all`) that offers inbound or outbound, at one as_of.",
     key=("as_of", "account_id", "platform"),
+    by_account=True,
     columns=(
         c.as_of, c.account_id, c.platform,
         c.count("opportunities", "Times that somebody wrote after 24 quiet hours, with no earlier message open.", nullable=True).derived(*_EXCHANGE),
@@ -65,6 +66,7 @@ mart_waiting = Table(
     doc="Who awaits an answer? Opportunities still open at as_of.",
     grain="One opportunity of a person with an account.",
     key=("account_id", "person_id", "opened_at"),
+    by_account=True,
     columns=(
         c.account_id, c.person_id.derived("dim_identity.person_id"),
         c.at("opened_at", "When the first message came.").derived("fold_response.active_at"), c.as_of.derived("fold_response.active_at"),

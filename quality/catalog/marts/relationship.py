@@ -17,6 +17,7 @@ mart_relationship = Table(
     doc="Who keeps coming back? One row for each person with at least one active week.",
     grain="One account and person.",
     key=("account_id", "person_id"),
+    by_account=True,
     columns=(
         c.account_id, c.person_id.derived("dim_identity.person_id"), c.as_of.derived(DAY),
         c.at("first_at", "First active interaction (inbound, time known, not a follow).").derived("fold_relationship_day.first_at"),
@@ -85,6 +86,7 @@ mart_losing_touch = Table(
     doc="Whom are we losing? Ties that are cooling, and those lost in the last 28 days, the dearest first.",
     grain="One account and person.",
     key=("account_id", "person_id"),
+    by_account=True,
     columns=(
         c.account_id, c.person_id, c.as_of,
         c.count("rank", "Place in the account's list, from 1: by value_365d x p_alive, by value_365d where p_alive is null.", unit="place")
@@ -110,6 +112,7 @@ mart_spike = Table(
     doc="Days on which unusually many new people came.",
     grain="One spike of an account on a platform (or `all`).",
     key=("account_id", "platform", "started_on"),
+    by_account=True,
     columns=(
         c.account_id, c.platform, c.day("started_on", "First day.").derived(DAY), c.day("ended_on", "Last day; null while it lasts.", nullable=True).derived(DAY),
         c.count("new_people", "New people within the spike.", unit="people").derived(DAY),
@@ -130,6 +133,7 @@ def _growth(grain: str) -> Table:
         doc=f"Does the circle of active people grow? Lifecycle accounting by {grain}, complete {grain}s only.",
         grain=f"One account, platform (or `all`) and {grain}, {grain}s without activity included.",
         key=("account_id", "platform", period.name),
+        by_account=True,
         columns=(
             c.account_id, c.platform, period,
             *(

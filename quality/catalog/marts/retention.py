@@ -11,6 +11,7 @@ mart_retention_cohort = Table(
     doc="Who stays? People by month of first contact, followed month by month.",
     grain="One account, platform (or `all`), cohort month and calendar month after it, fully observed cells only.",
     key=("as_of", "account_id", "platform", "cohort_month", "period"),
+    by_account=True,
     columns=(
         c.as_of, c.account_id, c.platform, c.day("cohort_month", "Month of first contact.").derived(DAY),
         c.count("period", "Calendar months after the cohort's.", unit="months").derived(DAY),
@@ -46,6 +47,7 @@ mart_retention_curve = Table(
     ),
     grain="One account, stratum of its people, and day since first contact: the first, those with a lapse, the last.",
     key=("as_of", "account_id", "stratum", "day"),
+    by_account=True,
     columns=(
         c.as_of, c.account_id,
         c.text(
@@ -94,6 +96,7 @@ mart_retention_test = Table(
     doc="Do people won in a spike stay as long as others? Arms compared on the time to lapse; associations, not causes.",
     grain="One account and comparison of two arms of its people, a and b, at one as_of.",
     key=("as_of", "account_id", "comparison"),
+    by_account=True,
     columns=(
         c.as_of, c.account_id,
         c.text("comparison", "a vs b, by their strata: `spike vs steady`, `platform:x vs platform:y`, `channels:1 vs channels:2+`.").derived(*_ARMS),

@@ -19,6 +19,7 @@ mart_summary = Table(
     doc="The three questions in numbers: what each mart says of an account, now and a quarter ago.",
     grain="One metric of an account at one as_of; metric is the name of the mart column it restates, all platforms together; people_for_half_of_value and multi_platform_share stand here only.",
     key=("as_of", "account_id", "metric"),
+    by_account=True,
     columns=(
         c.as_of, c.account_id,
         *(
