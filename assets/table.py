@@ -8,7 +8,7 @@ catalogue's to say. What lives here must not know what any table means.
 
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -41,10 +41,24 @@ def table_asset(function: Callable[..., pl.LazyFrame]) -> dg.AssetsDefinition:
     return asset_of(TABLES[function.__name__], function, _tables)
 
 
+def table_asset_of_all(
+    of_all: Callable[..., pl.LazyFrame],
+) -> Callable[[Callable[..., pl.LazyFrame]], dg.AssetsDefinition]:
+    """The same for a table that needs all accounts together: what the function gives by account, `of_all` makes the table of."""
+    return lambda function: asset_of(TABLES[function.__name__], function, _tables, of_all=of_all)
+
+
 def asset_of(
-    table: Table, function: Callable[..., pl.LazyFrame], upstream_of: Callable[[str], tuple[str, ...]]
+    table: Table,
+    function: Callable[..., pl.LazyFrame],
+    upstream_of: Callable[[str], tuple[str, ...]],
+    *,
+    of_all: Callable[..., pl.LazyFrame] | None = None,
 ) -> dg.AssetsDefinition:
-    """The asset of `table`, computed by `function`; `upstream_of` says which assets a parameter stands for."""
+    """The asset of `table`, computed by `function`; `upstream_of` says which assets a parameter stands for.
+
+    `of_all` makes the table of what `function` gives, and is told `as_of`.
+    """
     parameters = tuple(inspect.signature(function).parameters)
     tables = {name: upstream_of(name) for name in parameters if name not in _ARGUMENTS}
     upstream = [name for names in tables.values() for name in names]
@@ -58,17 +72,11 @@ def asset_of(
             arguments["as_of"] = date.fromisoformat(context.partition_key)
         if "settings" in parameters:
             arguments["settings"] = context.resources.settings
-        in_tables = context.resources.tables
-        ranges = in_tables.ranges(table) if table.by_account else ()
-        if not ranges:
-            return function(**arguments)
-
-        # Asked for now, since the warehouse's connection is busy while what came of the ranges before is written.
-        within = {
-            some: {name: in_tables.within(names[0], arguments["as_of"], some) for name, names in tables.items()}
-            for some in ranges
-        }
-        return InRanges(lambda some: function(**arguments | within[some]), ranges)
+        rows = _in_ranges(table, function, arguments, tables, context.resources.tables)
+        if of_all is None:
+            return rows
+        together = pl.concat([part.collect() for part in rows]).lazy() if isinstance(rows, InRanges) else rows
+        return of_all(together, as_of=arguments["as_of"])
 
     compute.__name__ = table.name
     compute.__doc__ = function.__doc__
@@ -99,6 +107,25 @@ def asset_of(
             **code_reference(function),
         },
     )(compute)
+
+
+def _in_ranges(
+    table: Table,
+    function: Callable[..., pl.LazyFrame],
+    arguments: Mapping[str, Any],
+    tables: Mapping[str, Sequence[str]],
+    in_tables: Any,
+) -> pl.LazyFrame | InRanges:
+    """What the function gives: at once, or for some accounts after the others where the tables (an IO manager) say so."""
+    ranges = in_tables.ranges(table) if table.by_account else ()
+    if not ranges:
+        return function(**arguments)
+    # Asked for now, since the warehouse's connection is busy while what came of the ranges before is written.
+    within = {
+        some: {name: in_tables.within(names[0], arguments["as_of"], some) for name, names in tables.items()}
+        for some in ranges
+    }
+    return InRanges(lambda some: function(**{**arguments, **within[some]}), ranges)
 
 
 def is_in_engine(table: Table, parameters: Sequence[str], name: str) -> bool:

@@ -116,7 +116,7 @@ class Table:
     month_of: str | None = None
     """The column whose month comes first in storage, before the key: a large table is read and replaced by month."""
     by_account: bool = False
-    """Whether an account's rows follow from its own rows, and people's, alone: many accounts need not be computed together."""
+    """Whether what is counted of an account follows from its own rows, and people's, alone: accounts can be computed apart."""
 
     def __post_init__(self) -> None:
         """Refuse an entry that contradicts itself, at import."""

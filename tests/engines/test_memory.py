@@ -90,7 +90,7 @@ def test_auto_is_what_was_measured_and_with_a_limit_what_needs_little_at_once(tm
     assert [engine("fold_response", engine=name) for name in named] == list(named)
     assert engine("fold_response", memory="4GB") == "duckdb"
     assert engine("fold_response") in ("polars", "duckdb")
-    assert [engine("mart_retention_model", rows) for rows in (LARGE, LARGE + 1)] == ["polars", "duckdb"]
+    assert [engine("mart_post_value", rows) for rows in (LARGE, LARGE + 1)] == ["polars", "duckdb"]
     assert engine("mart_growth_week", LARGE + 1) == engine("mart_growth_week", memory="4GB") == "polars"
     assert engine("mart_growth_week", LARGE + 1, engine="duckdb") == "duckdb"
 

@@ -46,7 +46,9 @@ def of_accounts(lives, *, weeks=WEEKS):
 
 
 def fitted(lives, **more):
-    return enforce(marts.mart_retention_model, subject.models(*of_accounts(lives, **more), as_of=AS_OF))
+    return enforce(
+        marts.mart_retention_model, subject.models(subject.counted(*of_accounts(lives, **more)), as_of=AS_OF)
+    )
 
 
 def row(frame, model="bgbb", account="a"):
@@ -143,9 +145,8 @@ def test_what_is_hidden_changes_neither_fit_nor_heuristic_only_the_outcome():
     other = known + [(i, WEEKS - 2) for i in range(0, 500, 7)]
     held = []
     for pairs in (lives, other):
-        _, days, opportunities = of_accounts({"a": pairs})
         own = pl.LazyFrame({"account_id": ["a"], "fit": [1]})
-        held.append(dict(subject.holdouts(days, opportunities, own))[1])
+        held.append(dict(subject.holdouts(subject.counted(*of_accounts({"a": pairs})), own))[1])
     one, two = held
     totals = [
         sorted(zip(h.before.x.tolist(), h.before.t_x.tolist(), h.before.n.tolist(), h.heuristic.tolist(), strict=True))
@@ -158,10 +159,9 @@ def test_what_is_hidden_changes_neither_fit_nor_heuristic_only_the_outcome():
 
 def test_silences_equal_a_loop_over_people_and_weeks():
     lives = simulated(60, seed=8, weeks=25)
-    _, days, opportunities = of_accounts({"a": lives}, weeks=25)
-    weeks = days.select("account_id", "person_id", ((pl.col("day") + 3) // 7).alias("week")).unique()
     own = pl.LazyFrame({"account_id": ["a"], "fit": [1]})
-    found = subject.silences(weeks, opportunities, own).collect().filter(fit=1)
+    counts = subject.counted(*of_accounts({"a": lives}, weeks=25 + 4))  # the last four are hidden
+    found = subject.silences(counts, own).collect().filter(fit=1)
     want: dict[tuple[bool, int], list[int]] = {}
     for person in {i for i, _ in lives}:
         mine = sorted({w for i, w in lives if i == person})

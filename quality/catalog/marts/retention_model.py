@@ -24,6 +24,7 @@ mart_retention_model = Table(
     doc="What do the retention models say, and are they calibrated? Histories in opportunity weeks; people of unknown start are out.",
     grain="One model of an account whose inbound was collected, at one as_of.",
     key=("as_of", "account_id", "model"),
+    by_account=True,
     columns=(
         c.as_of, c.account_id,
         c.text("model", "bgbb (published), bgnbd and mbgnbd (beside it as a check).", allowed=MODELS).derived(DAY),
