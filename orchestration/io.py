@@ -132,5 +132,7 @@ def tables_io_manager(context: dg.InitResourceContext) -> Iterator[TablesIOManag
     warehouse, settings = context.resources.warehouse, context.resources.settings
     with closing(SparkStore(settings, warehouse)) as store:
         tables = TablesIOManager(warehouse, settings, store)
-        yield tables
-        tables.aside.end()
+        try:
+            yield tables
+        finally:
+            tables.aside.end()

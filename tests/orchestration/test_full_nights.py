@@ -9,7 +9,11 @@ import duckdb
 import polars as pl
 import pytest
 
+from assets.account_ranges import AccountRange
 from orchestration import bench, cli, definitions, settings
+from orchestration.io import TablesIOManager
+from quality.catalog.model import Table
+from quality.catalog.tables import MARTS
 
 pytestmark = pytest.mark.slow
 AS_OF, NEXT = date(2024, 6, 2), date(2024, 6, 3)
@@ -59,3 +63,24 @@ def test_a_night_of_a_few_new_rows_publishes_what_a_full_one_does(home: Path, tm
     assert cli.main(["run", "--full", "--as-of", str(NEXT)]) == 0
     assert said("fold_relationship_day")["recomputed"].startswith("everything: it was never computed, or `--full`")
     assert content_hash(home) == in_parts
+
+
+def test_a_night_for_some_accounts_after_the_others_publishes_the_same(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fold counts as large here, and what marts share goes to disk also where it is small."""
+    at_once, ranges = content_hash(home), {}
+    ranges_of = TablesIOManager.ranges
+
+    def counted(tables: TablesIOManager, table: Table) -> tuple[AccountRange, ...]:
+        ranges[table.name] = ranges_of(tables, table)
+        return ranges[table.name]
+
+    monkeypatch.setattr(TablesIOManager, "ranges", counted)
+    monkeypatch.setattr("orchestration.engines.LARGE", 200)
+    monkeypatch.setattr("orchestration.aside._SMALL", 1_000)
+    assert cli.main(["run", "--full", "--as-of", str(AS_OF)]) == 0
+    assert content_hash(home) == at_once
+    assert set(ranges) == {table.name for table in MARTS.values() if table.by_account}
+    assert min(map(len, ranges.values())) > 2
+    assert not (home / "scratch" / "aside").exists()
