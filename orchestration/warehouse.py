@@ -19,6 +19,7 @@ from polars.io.plugins import register_io_source
 from assets.account_ranges import AccountRange, InRanges
 from assets.metrics.engines import KEPT
 from orchestration.change_log import WRITTEN, ChangeLog, Making
+from orchestration.kept_nights import replace_night, take_back
 from orchestration.sole_use import WarehouseError, hold, let_go
 from orchestration.storage import DisorderError, Incoming, enforced, in_order, make, ordered, stored_in
 from quality.catalog.model import ContractError, Table, empty, enforce
@@ -299,20 +300,11 @@ class Warehouse:
         try:
             connection.execute("begin")
             connection.execute(f'create schema if not exists "{schema}"')
-            connection.execute(f'create or replace table "{schema}"."{name}__next" ({stored_in(table)})')
-            if table.keeps_history and had:
-                shared = self._shared_columns(table, schema, name)
-                connection.execute(
-                    f'insert into "{schema}"."{name}__next" ({shared}) select {shared} from "{schema}"."{name}" where as_of <> ?',  # noqa: S608
-                    [as_of],
-                )
-            kept = self.count(schema, f"{name}__next")
-            insert(f'"{schema}"."{name}__next"')
-            written = self.count(schema, f"{name}__next") - kept
-            if schema == table.layer:
-                before = table.qualified if had and self._is_as_declared(table) else None
-                self.log.wrote_whole(table, f'"{schema}"."{name}__next"', as_of, making or Making(), before=before)
-            self._swap(schema, name, had=had)
+            if as_of is not None and table.keeps_history and had and self._is_as_declared(table):
+                self._drop_before(schema, name)
+                written = replace_night(connection, schema, name, as_of, insert)
+            else:
+                written = self._write_next(table, schema, name, as_of, making, insert, had=had)
             for statement in comments(table) if schema == table.layer else ():
                 connection.execute(statement)
             if schema == "core" and name == "fct_collection_span":
@@ -324,6 +316,28 @@ class Warehouse:
         except duckdb.Error:
             connection.execute("rollback")
             raise
+        return written
+
+    def _write_next(
+        self, table: Table, schema: str, name: str, as_of: date | None, making: Making | None,
+        insert: Callable[[str], object], *, had: bool,
+    ) -> int:  # fmt: skip
+        """Write the table beside the one that is there, with the other nights of that where nights are kept, and swap it in."""
+        connection, target = self.connect(), f'"{schema}"."{name}__next"'
+        connection.execute(f"create or replace table {target} ({stored_in(table)})")
+        if table.keeps_history and had:
+            shared = self._shared_columns(table, schema, name)
+            connection.execute(
+                f'insert into {target} ({shared}) select {shared} from "{schema}"."{name}" where as_of <> ?',  # noqa: S608
+                [as_of],
+            )
+        kept = self.count(schema, f"{name}__next")
+        insert(target)
+        written = self.count(schema, f"{name}__next") - kept
+        if schema == table.layer:
+            before = table.qualified if had and self._is_as_declared(table) else None
+            self.log.wrote_whole(table, target, as_of, making or Making(), before=before)
+        self._swap(schema, name, had=had)
         return written
 
     def _is_as_declared(self, table: Table) -> bool:
@@ -346,14 +360,18 @@ class Warehouse:
         connection.execute(f'alter table "{schema}"."{name}__next" rename to "{name}"')
 
     def _drop_before(self, schema: str, name: str) -> None:
-        """Drop the version before, which is a table, or a view where parts were written."""
+        """Drop the version before, which is a table, or a view where parts or one night were written."""
+        is_view = self._is_view(schema, f"{name}__previous")
+        if is_view is not None:
+            self.connect().execute(f'drop {"view" if is_view else "table"} "{schema}"."{name}__previous"')
+
+    def _is_view(self, schema: str, name: str) -> bool | None:
+        """Whether that is a view, not a table; null where it is neither."""
         kinds = self.connect().execute(
-            "select table_type from information_schema.tables where table_schema = ? and table_name = ?",
-            [schema, f"{name}__previous"],
+            "select table_type from information_schema.tables where table_schema = ? and table_name = ?", [schema, name]
         )
-        for (kind,) in kinds.fetchall():
-            what = "view" if kind == "VIEW" else "table"
-            self.connect().execute(f'drop {what} "{schema}"."{name}__previous"')
+        row = kinds.fetchone()
+        return None if row is None else row[0] == "VIEW"
 
     def show_before(self, table: Table, *, is_same: bool = False) -> None:
         """After parts were written, within their transaction: the version before as a view, unless it is the same."""
@@ -376,6 +394,9 @@ class Warehouse:
         connection.execute("begin")
         connection.execute(f'drop table if exists "{schema}"."{table}__rejected"')
         if is_known and self.log.undo(TABLES[name], f'"{schema}"."{table}__rejected"'):
+            self._drop_before(schema, table)
+        elif is_known and as_of is not None and self._is_view(schema, f"{table}__previous"):
+            take_back(connection, schema, table, date.fromisoformat(str(as_of)))
             self._drop_before(schema, table)
         else:
             self._swap_back(schema, table, had=had)

@@ -24,7 +24,7 @@ from quality.catalog.tables import MARTS, TABLES
 ACCOUNT = TABLES["dim_account"]
 DILUTION = TABLES["mart_dilution"]
 SPIKE = TABLES["mart_spike"]
-MONDAY, TUESDAY = date(2024, 1, 1), date(2024, 1, 2)
+MONDAY, TUESDAY, WEDNESDAY = date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 3)
 
 
 @pytest.fixture
@@ -144,6 +144,27 @@ def test_account_level_marts_keep_every_as_of_and_replace_the_one_written_again(
     rows = warehouse.connect().sql("select as_of, dilution_elasticity from marts.mart_dilution order by 1").fetchall()
     assert rows == [(MONDAY, 0.3), (TUESDAY, 0.2)]
     assert warehouse.read("mart_dilution", TUESDAY).collect()["dilution_elasticity"].to_list() == [0.2]
+
+
+def test_a_night_that_is_rolled_back_leaves_the_nights_before_and_what_it_had_replaced(warehouse: Warehouse) -> None:
+    """Of a mart that keeps every night; what was rejected are the rows of one night."""
+
+    def stored(table: str = "mart_dilution") -> list[tuple[date, float]]:
+        query = f"select as_of, dilution_elasticity from marts.{table} order by as_of"
+        return warehouse.connect().sql(query).fetchall()
+
+    for night, value in ((MONDAY, 0.5), (TUESDAY, 0.6), (TUESDAY, 0.7)):
+        assert warehouse.write(DILUTION, dilution(night, value), night) == 1
+    assert stored("mart_dilution__previous") == [(MONDAY, 0.5), (TUESDAY, 0.6)]
+    warehouse.roll_back("mart_dilution", str(TUESDAY))
+    assert stored() == [(MONDAY, 0.5), (TUESDAY, 0.6)]
+    assert stored("mart_dilution__rejected") == [(TUESDAY, 0.7)]
+    assert warehouse.previous("mart_dilution") is None
+    warehouse.write(DILUTION, dilution(WEDNESDAY, 0.8), WEDNESDAY)
+    warehouse.roll_back("mart_dilution", WEDNESDAY)
+    assert stored() == [(MONDAY, 0.5), (TUESDAY, 0.6)]
+    warehouse.write(DILUTION, dilution(MONDAY, 0.4), MONDAY)  # a night that is derived again
+    assert stored() == [(MONDAY, 0.4), (TUESDAY, 0.6)]
 
 
 def test_nights_before_are_kept_where_a_mart_has_gained_and_lost_a_column(warehouse: Warehouse) -> None:
