@@ -57,7 +57,7 @@ class Warehouse:
     """Reads and writes catalogue tables in `path`. Opens the file when first needed."""
 
     def __init__(self, path: Path, memory: str | None = None) -> None:
-        """Remember where the file is, and how much memory DuckDB may use (else a quarter of the machine); nothing is opened yet."""
+        """Remember where the file is, and how much memory DuckDB may use (else a sixth of the machine); nothing is opened yet."""
         self.path = str(path)
         self.memory = memory
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -90,11 +90,11 @@ class Warehouse:
         return self._connection
 
     def _usual_memory(self) -> str:
-        """A quarter of the machine: DuckDB would take 80 %, and leave Polars and everybody else what is left."""
+        """A sixth of the machine: DuckDB would take 80 %, and leave Polars and everybody else what is left."""
         (limit,) = self.connect().execute("select current_setting('memory_limit')").fetchone() or ("1 GiB",)
         amount, unit = str(limit).split()
-        quarter = max(float(amount) * 0.25 / 0.8, _LEAST_GIB if unit == "GiB" else 0.0)
-        return f"{quarter:.2f}{unit}"
+        usual = max(float(amount) / 6 / 0.8, _LEAST_GIB if unit == "GiB" else 0.0)
+        return f"{usual:.2f}{unit}"
 
     def _scan(self, query: str) -> pl.LazyFrame:
         """The query as a lazy frame that reads only the columns somebody asks for.

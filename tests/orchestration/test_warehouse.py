@@ -385,11 +385,11 @@ def test_a_warehouse_has_the_format_that_is_written_fast_and_one_that_is_there_k
     assert formats[2] != formats[0]
 
 
-def test_duckdb_takes_a_quarter_of_the_machine_unless_told_otherwise(tmp_path: Path) -> None:
+def test_duckdb_takes_a_sixth_of_the_machine_unless_told_otherwise(tmp_path: Path) -> None:
     """DuckDB's own limit is 80 % of the machine."""
     with duckdb.connect() as other:
         whole = _gibibytes(other) / 0.8
-    for memory, expected in ((None, max(1.0, whole / 4)), ("800MB", 800e6 / 2**30)):
+    for memory, expected in ((None, max(1.0, whole / 6)), ("800MB", 800e6 / 2**30)):
         opened = Warehouse(tmp_path / "warehouse.duckdb", memory)
         assert _gibibytes(opened.connect()) == pytest.approx(expected, abs=0.11)  # said with one digit
         opened.close()
