@@ -24,7 +24,7 @@ def run(settings: Settings) -> tuple[bool, str]:
                 warehouse_path=warehouse.path,
                 previous=previous,
                 severity=severity,
-                memory=settings.memory,
+                memory=warehouse.memory,
             )
             if severity == "contract" and not verdict.passed:
                 holds = False

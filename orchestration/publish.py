@@ -51,7 +51,8 @@ def publish(warehouse: Warehouse, folder: Path, *, as_of: date) -> dict[str, Any
         connection.execute(f"use {_catalog(connection, warehouse)}")
         connection.execute("detach database if exists published_copy")
     _durable(partial)
-    _parquet(partial, folder / "parquet", [*MARTS, "about"])
+    with warehouse.released():  # one database in memory at a time
+        _parquet(partial, folder / "parquet", [*MARTS, "about"], memory=warehouse.memory)
     partial.replace(target)
     _durable(folder)
     return about
@@ -103,10 +104,11 @@ def _hashable(column: Column) -> str:
     return f'try_cast("{column.name}" + 0.0 as real)' if column.dtype is Dtype.FLOAT else f'"{column.name}"'
 
 
-def _parquet(database: Path, folder: Path, tables: list[str]) -> None:
+def _parquet(database: Path, folder: Path, tables: list[str], *, memory: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(str(database), read_only=True) as connection:
         connection.execute("set timezone = 'UTC'")
+        connection.execute(f"set memory_limit = '{memory}'")
         found = {
             row[0]
             for row in connection.execute(

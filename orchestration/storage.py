@@ -1,6 +1,7 @@
 """How rows lie in the warehouse: the columns of a table in SQL, the order of its rows, and the parts they are handed over in."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from quality.catalog.model import Dtype, Table, check_columns, empty, enforce, e
 
 ROW_GROUP = 122_880
 """Rows of one of DuckDB's groups."""
+_LEAST_GIB = 1.0
 _LOOKED_AT = 1_000_000
 """So many rows are computed before any is written: most tables have fewer, and can be sorted then."""
 FORMAT = "v1.3.0"
@@ -26,6 +28,19 @@ def make(path: Path) -> None:
     """Make the warehouse file in that format, unless it is there: whoever opens it later keeps to it."""
     if not path.exists():
         duckdb.connect(str(path), config={"storage_compatibility_version": FORMAT}).close()
+
+
+@cache
+def usual_memory() -> str:
+    """What DuckDB may take unless somebody says otherwise: a sixth of the machine.
+
+    Its own limit is 80 %, which would leave Polars and everybody else what is left.
+    """
+    with duckdb.connect() as connection:
+        (limit,) = connection.execute("select current_setting('memory_limit')").fetchone() or ("1 GiB",)
+    amount, unit = str(limit).split()
+    usual = max(float(amount) / 6 / 0.8, _LEAST_GIB if unit == "GiB" else 0.0)
+    return f"{usual:.2f}{unit}"
 
 
 def enforced(table: Table, columns: Sequence[str]) -> str:

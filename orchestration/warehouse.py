@@ -21,7 +21,7 @@ from assets.metrics.engines import KEPT
 from orchestration.change_log import WRITTEN, ChangeLog, Making
 from orchestration.kept_nights import replace_night, take_back
 from orchestration.sole_use import WarehouseError, hold, let_go
-from orchestration.storage import DisorderError, Incoming, enforced, in_order, make, ordered, stored_in
+from orchestration.storage import DisorderError, Incoming, enforced, in_order, make, ordered, stored_in, usual_memory
 from quality.catalog.model import ContractError, Table, empty, enforce
 from quality.catalog.tables import TABLES
 from quality.render import comments
@@ -29,7 +29,6 @@ from quality.render import comments
 PAST = "past"
 _PLAIN = (pl.String(), pl.Int64(), pl.Boolean())
 """What conditions may be on that DuckDB and Polars judge alike, row by row."""
-_LEAST_GIB = 1.0
 _ROWS_AT_ONCE = 1_000_000
 DAY_VIEW = """
 create or replace view core.fct_collection_day as
@@ -59,7 +58,8 @@ class Warehouse:
     def __init__(self, path: Path, memory: str | None = None) -> None:
         """Remember where the file is, and how much memory DuckDB may use (else a sixth of the machine); nothing is opened yet."""
         self.path = str(path)
-        self.memory = memory
+        self.memory = memory or usual_memory()
+        self._is_limited = memory is not None
         self._connection: duckdb.DuckDBPyConnection | None = None
         self.log = ChangeLog(self.connect)
 
@@ -79,8 +79,8 @@ class Warehouse:
                 raise WarehouseError(f"{self.path} cannot be opened: {_opening(str(error))}") from error
             self._connection.execute("set timezone = 'UTC'")
             self._connection.execute(f"set temp_directory = '{home / 'scratch'}'")
-            self._connection.execute(f"set memory_limit = '{self.memory or self._usual_memory()}'")
-            if self.memory:
+            self._connection.execute(f"set memory_limit = '{self.memory}'")
+            if self._is_limited:
                 # What does not fit goes to disk; the order that nobody asked for is not worth memory.
                 self._connection.execute("set preserve_insertion_order = false")
             for schema in ("staging", "core", "folds", "marts", "private", "meta"):
@@ -88,13 +88,6 @@ class Warehouse:
             self._connection.execute("create table if not exists meta.newest (as_of date)")
             self._connection.execute(WRITTEN)
         return self._connection
-
-    def _usual_memory(self) -> str:
-        """A sixth of the machine: DuckDB would take 80 %, and leave Polars and everybody else what is left."""
-        (limit,) = self.connect().execute("select current_setting('memory_limit')").fetchone() or ("1 GiB",)
-        amount, unit = str(limit).split()
-        usual = max(float(amount) / 6 / 0.8, _LEAST_GIB if unit == "GiB" else 0.0)
-        return f"{usual:.2f}{unit}"
 
     def _scan(self, query: str) -> pl.LazyFrame:
         """The query as a lazy frame that reads only the columns somebody asks for.

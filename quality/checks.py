@@ -26,7 +26,7 @@ class Warehouse(Protocol):
     """What the resource `warehouse` must offer. A partition key is the day of the night, as text."""
 
     path: str
-    memory: str | None
+    memory: str
 
     def released(self) -> AbstractContextManager[None]:
         """Meanwhile no connection of this process has the file open."""
