@@ -21,7 +21,7 @@ from assets.metrics import (
     summary,
     value,
 )
-from assets.table import table_asset, table_asset_of_all
+from assets.table import table_asset, table_asset_of_counts
 
 
 @table_asset
@@ -78,12 +78,12 @@ def mart_spike(fold_relationship_day, dim_identity, dim_post, dim_profile, fct_c
     return spike.spike(fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of=as_of)
 
 
-@table_asset_of_all(retention_model.models)
+@table_asset_of_counts(retention_model.histories, retention_model.models)
 def mart_retention_model(
     fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of
 ) -> pl.LazyFrame:
     """Is a relationship alive, and may the model be believed?"""
-    return retention_model.histories(
+    return retention_model.retention_model(
         fold_relationship_day, dim_identity, dim_post, dim_profile, fct_collection_span, as_of=as_of
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.account_ranges import InRanges
+from assets.account_ranges import AccountRange, InRanges
 from quality.catalog.model import Table
 from quality.catalog.staging import staged
 from quality.catalog.tables import TABLES
@@ -41,11 +41,15 @@ def table_asset(function: Callable[..., pl.LazyFrame]) -> dg.AssetsDefinition:
     return asset_of(TABLES[function.__name__], function, _tables)
 
 
-def table_asset_of_all(
-    of_all: Callable[..., pl.LazyFrame],
+def table_asset_of_counts(
+    counts: Callable[..., pl.LazyFrame], table_of: Callable[..., pl.LazyFrame]
 ) -> Callable[[Callable[..., pl.LazyFrame]], dg.AssetsDefinition]:
-    """The same for a table that needs all accounts together: what the function gives by account, `of_all` makes the table of."""
-    return lambda function: asset_of(TABLES[function.__name__], function, _tables, of_all=of_all)
+    """The same for a table that needs all accounts together, which the function takes at once.
+
+    Where accounts are computed after each other, `counts`, given the same tables, counts some of them, and `table_of`
+    makes the table of what was counted of all: the same rows.
+    """
+    return lambda function: asset_of(TABLES[function.__name__], function, _tables, in_two_steps=(counts, table_of))
 
 
 def asset_of(
@@ -53,11 +57,11 @@ def asset_of(
     function: Callable[..., pl.LazyFrame],
     upstream_of: Callable[[str], tuple[str, ...]],
     *,
-    of_all: Callable[..., pl.LazyFrame] | None = None,
+    in_two_steps: tuple[Callable[..., pl.LazyFrame], Callable[..., pl.LazyFrame]] | None = None,
 ) -> dg.AssetsDefinition:
     """The asset of `table`, computed by `function`; `upstream_of` says which assets a parameter stands for.
 
-    `of_all` makes the table of what `function` gives, and is told `as_of`.
+    `in_two_steps` is what computes it where accounts are computed after each other (`table_asset_of_counts`).
     """
     parameters = tuple(inspect.signature(function).parameters)
     tables = {name: upstream_of(name) for name in parameters if name not in _ARGUMENTS}
@@ -72,11 +76,14 @@ def asset_of(
             arguments["as_of"] = date.fromisoformat(context.partition_key)
         if "settings" in parameters:
             arguments["settings"] = context.resources.settings
-        rows = _in_ranges(table, function, arguments, tables, context.resources.tables)
-        if of_all is None:
-            return rows
-        together = pl.concat([part.collect() for part in rows]).lazy() if isinstance(rows, InRanges) else rows
-        return of_all(together, as_of=arguments["as_of"])
+        ranges = context.resources.tables.ranges(table) if table.by_account else ()
+        if not ranges:
+            return function(**arguments)
+        if in_two_steps is None:
+            return _in_ranges(ranges, function, arguments, tables, context.resources.tables)
+        counts, table_of = in_two_steps
+        counted = _in_ranges(ranges, counts, arguments, tables, context.resources.tables)
+        return table_of(pl.concat([part.collect() for part in counted]).lazy(), as_of=arguments["as_of"])
 
     compute.__name__ = table.name
     compute.__doc__ = function.__doc__
@@ -110,22 +117,19 @@ def asset_of(
 
 
 def _in_ranges(
-    table: Table,
+    ranges: Sequence[AccountRange],
     function: Callable[..., pl.LazyFrame],
     arguments: Mapping[str, Any],
     tables: Mapping[str, Sequence[str]],
     in_tables: Any,
-) -> pl.LazyFrame | InRanges:
-    """What the function gives: at once, or for some accounts after the others where the tables (an IO manager) say so."""
-    ranges = in_tables.ranges(table) if table.by_account else ()
-    if not ranges:
-        return function(**arguments)
+) -> InRanges:
+    """What the function gives for some accounts after the others, of tables that an IO manager, `in_tables`, reads."""
     # Asked for now, since the warehouse's connection is busy while what came of the ranges before is written.
     within = {
         some: {name: in_tables.within(names[0], arguments["as_of"], some) for name, names in tables.items()}
         for some in ranges
     }
-    return InRanges(lambda some: function(**{**arguments, **within[some]}), ranges)
+    return InRanges(lambda some: function(**{**arguments, **within[some]}), tuple(ranges))
 
 
 def is_in_engine(table: Table, parameters: Sequence[str], name: str) -> bool:
