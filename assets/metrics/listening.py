@@ -128,12 +128,12 @@ def exchanges(fold_response: IntoLazyFrame, dim_identity: IntoLazyFrame) -> Peop
 class Written(NamedTuple):
     """The `exchanges` in Polars: `rows` with `pair, is_answer, active_at, messages`, and the names of each `pair`."""
 
-    rows: pl.DataFrame
-    pairs: pl.DataFrame
+    rows: pl.LazyFrame
+    pairs: pl.LazyFrame
 
     def named(self) -> pl.LazyFrame:
         """The rows with the names of their pairs."""
-        return self.rows.lazy().join(self.pairs.lazy(), on="pair")
+        return self.rows.join(self.pairs, on="pair")
 
 
 @once
@@ -151,7 +151,7 @@ def written(fold_response: IntoLazyFrame, dim_identity: IntoLazyFrame) -> Writte
         stretches = _stretches(rows, _PAIR)
     pairs = stretches.select(_PAIR).drop_nulls("person_id").unique().with_row_index("pair")
     stretches = stretches.join(pairs, on=_PAIR, how="left", maintain_order="left")
-    return Written(_numbered(rows, stretches).drop_nulls("pair"), pairs)
+    return Written(_numbered(rows, stretches).drop_nulls("pair").lazy(), pairs.lazy())
 
 
 def _stretches(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
@@ -175,7 +175,7 @@ def asked_of(
     fold_response: IntoLazyFrame, dim_identity: IntoLazyFrame, fct_collection_span: pl.LazyFrame, *, as_of: date
 ) -> pl.LazyFrame:
     """The `opportunities` of platforms that offer both directions, found once for all that ask the same frames."""
-    rows, pairs = written(fold_response, dim_identity)
+    rows, pairs = (frame.collect() for frame in written(fold_response, dim_identity))
     asked = pairs.join(both_offered(fct_collection_span, as_of=as_of).collect(), on=_KEYS, how="semi")
     found = _found(rows.join(asked.select("pair"), on="pair", how="semi"), as_of=as_of)
     return found.join(asked, on="pair", maintain_order="left").select(*_PAIR, *_FOUND).lazy()

@@ -30,8 +30,9 @@ def _as_kept(result: Any) -> Any:
             return _keeping[0](result)
         case nw.LazyFrame() if result.implementation.is_polars():
             return nw.from_native(_keeping[0](result.to_native()))
-        case tuple() if type(result) is tuple:
-            return tuple(map(_as_kept, result))
+        case tuple():
+            parts = map(_as_kept, result)
+            return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
         case _:
             return result
 

@@ -185,10 +185,11 @@ def known_people(
 def _numbered_people(
     fold_relationship_day: pl.LazyFrame | pl.DataFrame, dim_identity: pl.LazyFrame | pl.DataFrame, *, as_of: date
 ) -> tuple[People, Names]:
-    fold, identities = (
-        fold_relationship_day.lazy(),
-        collected(dim_identity.lazy().select("identity_id", "person_id", "is_bot")),
-    )
+    fold = fold_relationship_day.lazy()
+    # Of some accounts' fold only their people: names are kept as long as the numbers are.
+    there = collected(fold.select("identity_id").unique())
+    of_all = dim_identity.lazy().select("identity_id", "person_id", "is_bot")
+    identities = collected(of_all.join(there, on="identity_id", how="semi"))
     names = {
         "account_id": Numbered(_in_order(fold, "account_id")),
         "platform": of_platforms(_in_order(fold, "platform")),
