@@ -54,7 +54,8 @@ def _once(asset: dg.AssetsDefinition, tables: TablesIOManager, as_of: date) -> f
         name: tables.load(name, as_of, reader=table.name if is_in_engine(table, upstream, name) else None)
         for name in upstream
     }
-    context = dg.build_asset_context(partition_key=as_of.isoformat(), resources={"settings": tables.settings})
+    resources = {"settings": tables.settings, "tables": tables}
+    context = dg.build_asset_context(partition_key=as_of.isoformat(), resources=resources)
     tables.save(table, asset(context, **inputs), as_of)
     return time.perf_counter() - started
 
