@@ -113,9 +113,9 @@ def histories(
 
 
 def counted(accounts: pl.LazyFrame, days: pl.LazyFrame, opportunities: pl.LazyFrame) -> pl.LazyFrame:
-    """Histories, and what was known of them before the hidden weeks, as counts of people: `account_id, of, x, t_x, n, flag, people`.
+    """Histories, and what was known of them before the hidden weeks, as counts of people.
 
-    `days` has `account_id, person_id, day` (and `month`), `opportunities` what `opportunity_weeks` gives. By `of`:
+    `account_id, of, repeat_weeks, last_week, opportunity_weeks, flag, people`, the middle three x, t_x and n below. `days` has `account_id, person_id, day` (and `month`), `opportunities` what `opportunity_weeks` gives. By `of`:
 
     - `account`: a row for each of `accounts`, with nothing else;
     - `now`: (x, t_x, n) of people today;

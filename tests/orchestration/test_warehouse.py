@@ -199,6 +199,14 @@ def weeks(*blocks: pl.Expr, fails_in: int | None = None) -> pl.LazyFrame:
 NUMBER = pl.col("number")
 
 
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four parts, of which only the first is looked at before writing begins."""
+    for name in ("assets.metrics.parts.PART", "orchestration.storage.ROW_GROUP", "orchestration.storage._LOOKED_AT"):
+        monkeypatch.setattr(name, WEEKS // 4)
+
+
+@pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize(
     "blocks",
     [
@@ -209,30 +217,16 @@ NUMBER = pl.col("number")
     ],
 )
 def test_rows_made_in_parts_lie_in_order_whatever_order_they_come_in(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, blocks: list[pl.Expr]
+    warehouse: Warehouse, blocks: list[pl.Expr]
 ) -> None:
-    """Parts are small here, and only the first is looked at before writing begins."""
-    for name in (
-        "assets.metrics.parts.PART",
-        "orchestration.storage.ROW_GROUP",
-        "orchestration.storage._LOOKED_AT",
-    ):
-        monkeypatch.setattr(name, WEEKS // 4)
     assert warehouse.write(CADENCE_WEEK, weeks(*blocks)) == WEEKS
     stored = warehouse.connect().execute("select week from marts.mart_cadence_week").pl()["week"]
     assert stored.to_list() == [date.fromordinal(date(1970, 1, 1).toordinal() + number) for number in range(WEEKS)]
 
 
+@pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("block", [0, 3])
-def test_a_part_that_breaks_the_contract_leaves_the_table_as_it_was(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, block: int
-) -> None:
-    for name in (
-        "assets.metrics.parts.PART",
-        "orchestration.storage.ROW_GROUP",
-        "orchestration.storage._LOOKED_AT",
-    ):
-        monkeypatch.setattr(name, WEEKS // 4)
+def test_a_part_that_breaks_the_contract_leaves_the_table_as_it_was(warehouse: Warehouse, block: int) -> None:
     warehouse.write(CADENCE_WEEK, weeks(NUMBER))
     with pytest.raises(ContractError, match="mart_cadence_week: a value does not fit"):
         warehouse.write(CADENCE_WEEK, weeks(NUMBER, NUMBER, NUMBER, NUMBER, fails_in=block))
